@@ -1,0 +1,71 @@
+/*
+ * roster: every connection that the supervisor has let in, 16 bytes each.
+ *
+ * Process: S. Pure. It gives connections their ids and knows where each is: with which worker,
+ * on which fd there. An id is generation << 24 | slot: a slot is used again only after at least
+ * ROSTER_QUARANTINE others were, with the next generation, so an id is never mistaken for a later
+ * connection. Ids stay below 2^53, so that every JSON reader holds them exactly.
+ */
+#ifndef MILLGATE_ROSTER_H
+#define MILLGATE_ROSTER_H
+
+#include <stdint.h>
+
+#include "error.h"
+
+#define ROSTER_SLOT_BITS 24
+#define ROSTER_CONNECTIONS_MAX ((1u << ROSTER_SLOT_BITS) - 1 - ROSTER_QUARANTINE)
+#define ROSTER_GENERATION_BITS 29
+#define ROSTER_QUARANTINE 65536u
+
+enum roster_flag {
+	ROSTER_KILL = 1 << 0,       /* close as soon as the worker has said which fd it is */
+	ROSTER_OLD_SOURCE = 1 << 1, /* `source` is from before the recount under way */
+	ROSTER_FLAGS = 3,
+};
+
+struct roster_entry {
+	uint32_t source; /* admit's handle; in a free slot: the next free one */
+	int32_t fd;      /* in the worker; -1 until it has said */
+	uint32_t generation : 29, in_use : 1, flags : 2;
+	uint8_t worker;
+	uint8_t listener;
+	uint16_t spare;
+};
+
+_Static_assert(sizeof(struct roster_entry) == 16, "a connection costs the supervisor 16 bytes");
+
+struct roster;
+
+/* For at most `max_connections` at once (up to ROSTER_CONNECTIONS_MAX); the memory is paid for as
+ * it is touched and left out of forked children. NULL: no memory. */
+struct roster *roster_new(uint32_t max_connections) MG_MUST_CHECK;
+void roster_free(struct roster *roster);
+
+/* A new entry, with fd -1 and no flag. Returns its id, or 0 when max_connections are in. */
+uint64_t roster_add(
+	struct roster *roster, uint8_t worker, uint8_t listener, uint32_t source) MG_MUST_CHECK;
+
+/* NULL: no such connection (any more). Valid until the entry is removed. */
+struct roster_entry *roster_find(struct roster *roster, uint64_t id);
+
+/* An id that is not in (any more) is left alone. */
+void roster_remove(struct roster *roster, uint64_t id);
+
+/* The number of connections. */
+uint32_t roster_size(const struct roster *roster);
+
+/*
+ * Walks the entries in order of slot: returns the first id whose slot is above `slot`, looking at
+ * no more than `max_slots` slots. 0: none there; *ret_slot then is where to go on, or UINT32_MAX
+ * at the end. Otherwise *ret_slot is the slot of the id.
+ */
+uint64_t roster_next(struct roster *roster, uint32_t slot, uint32_t max_slots, uint32_t *ret_slot);
+
+static inline uint32_t
+roster_slot(uint64_t id)
+{
+	return (uint32_t)(id & ((1u << ROSTER_SLOT_BITS) - 1));
+}
+
+#endif
