@@ -1,0 +1,206 @@
+/* channel: see channel.h. */
+#include "channel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHANNEL_BURST 64 /* messages read in one turn of the loop */
+
+struct channel_item {
+	STAILQ_ENTRY(channel_item) link;
+	size_t length;
+	char bytes[];
+};
+
+int
+channel_pair(int ret_fds[2])
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds) < 0)
+		return -errno;
+	return 0;
+}
+
+static void
+channel_fail(struct channel *channel)
+{
+	struct channel_callbacks callbacks = channel->callbacks;
+
+	channel_done(channel);
+	callbacks.closed(callbacks.context);
+}
+
+/* 0: one message was handled. -EAGAIN: there was none. -EPIPE: the channel is closed. */
+static int
+channel_receive(struct channel *channel)
+{
+	_Alignas(8) char buf[CONTROL_MESSAGE_MAX];
+	struct fdpass_message fds;
+	struct control_message message;
+	int r = fdpass_receive(channel->fd, buf, sizeof(buf), &fds);
+
+	if (r == -EAGAIN)
+		return r;
+	if (r < 0) {
+		channel_fail(channel);
+		return -EPIPE;
+	}
+	r = fds.data_cut ? -EBADMSG : control_decode(buf, fds.length, &message);
+	if (r == 0)
+		channel->callbacks.message(channel->callbacks.context, &message, &fds);
+	fdpass_close(&fds, 0);
+	if (r < 0) {
+		channel_fail(channel);
+		return -EPIPE;
+	}
+	return 0;
+}
+
+static void
+channel_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel *channel = arg;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < CHANNEL_BURST && channel->fd >= 0; i++)
+		if (channel_receive(channel) < 0)
+			return;
+}
+
+void
+channel_drain(struct channel *channel)
+{
+	while (channel->fd >= 0)
+		if (channel_receive(channel) < 0)
+			return;
+}
+
+static int
+channel_send_now(struct channel *channel, const struct control_header *header, const void *records,
+	const int *fds, unsigned n_fds)
+{
+	struct iovec vectors[2] = {
+		{(void *)header, sizeof(*header)},
+		{(void *)records, header->count * control_record_bytes(header->type)},
+	};
+
+	if (channel->fd < 0)
+		return -EPIPE;
+	return fdpass_send(channel->fd, vectors, 2, fds, n_fds);
+}
+
+static void
+channel_on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel *channel = arg;
+	struct channel_item *item;
+
+	(void)fd;
+	(void)what;
+	while ((item = STAILQ_FIRST(&channel->queue))) {
+		struct iovec vector = {item->bytes, item->length};
+
+		/* -EAGAIN: the event fires again. Gone: the read side says so. */
+		if (fdpass_send(channel->fd, &vector, 1, NULL, 0) == -EAGAIN)
+			return;
+		STAILQ_REMOVE_HEAD(&channel->queue, link);
+		channel->queued_bytes -= item->length;
+		free(item);
+	}
+	event_del(channel->write_event);
+	if (channel->want_writable) {
+		channel->want_writable = false;
+		channel->callbacks.writable(channel->callbacks.context);
+	}
+}
+
+int
+channel_init(struct channel *channel, struct event_base *base, int fd, size_t queued_max,
+	const struct channel_callbacks *callbacks)
+{
+	*channel = (struct channel){.fd = fd, .queued_max = queued_max, .callbacks = *callbacks};
+	STAILQ_INIT(&channel->queue);
+	channel->read_event =
+		event_new(base, fd, EV_READ | EV_PERSIST, channel_on_readable, channel);
+	channel->write_event =
+		event_new(base, fd, EV_WRITE | EV_PERSIST, channel_on_writable, channel);
+	if (!channel->read_event || !channel->write_event ||
+		event_add(channel->read_event, NULL) < 0) {
+		channel_done(channel);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void
+channel_done(struct channel *channel)
+{
+	struct channel_item *item;
+
+	if (!channel->callbacks.message)
+		return;
+	if (channel->read_event)
+		event_free(channel->read_event);
+	if (channel->write_event)
+		event_free(channel->write_event);
+	while ((item = STAILQ_FIRST(&channel->queue))) {
+		STAILQ_REMOVE_HEAD(&channel->queue, link);
+		free(item);
+	}
+	if (channel->fd >= 0)
+		(void)close(channel->fd);
+	*channel = (struct channel){.fd = -1};
+}
+
+static int
+channel_enqueue(struct channel *channel, const struct control_header *header, const void *records)
+{
+	size_t record_bytes = header->count * control_record_bytes(header->type);
+	size_t length = sizeof(*header) + record_bytes;
+	struct channel_item *item;
+
+	if (channel->queued_bytes + length > channel->queued_max)
+		return -ENOBUFS;
+	item = malloc(sizeof(*item) + length);
+	if (!item)
+		return -ENOBUFS;
+	item->length = length;
+	memcpy(item->bytes, header, sizeof(*header));
+	if (record_bytes > 0)
+		memcpy(item->bytes + sizeof(*header), records, record_bytes);
+	STAILQ_INSERT_TAIL(&channel->queue, item, link);
+	channel->queued_bytes += length;
+	return event_add(channel->write_event, NULL) < 0 ? -ENOBUFS : 0;
+}
+
+int
+channel_send(struct channel *channel, const struct control_header *header, const void *records)
+{
+	int r = -EAGAIN;
+
+	if (channel->fd < 0)
+		return -EPIPE;
+	if (STAILQ_EMPTY(&channel->queue))
+		r = channel_send_now(channel, header, records, NULL, 0);
+	return r == -EAGAIN ? channel_enqueue(channel, header, records) : r;
+}
+
+int
+channel_send_fds(struct channel *channel, const struct control_header *header, const void *records,
+	const int *fds, unsigned n_fds)
+{
+	int r = -EAGAIN;
+
+	if (channel->fd < 0)
+		return -EPIPE;
+	if (STAILQ_EMPTY(&channel->queue))
+		r = channel_send_now(channel, header, records, fds, n_fds);
+	if (r != -EAGAIN)
+		return r;
+	assert(channel->callbacks.writable);
+	channel->want_writable = true;
+	return event_add(channel->write_event, NULL) < 0 ? -ENOMEM : -EAGAIN;
+}
