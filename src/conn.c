@@ -1,0 +1,382 @@
+/* conn: see conn.h. Deadlines are in conn_timer.c. */
+#include "conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "conn_private.h"
+#include "lazy.h"
+
+#define CONN_WRITE_VECTORS 16
+
+void
+conns_read_clock(struct conns *conns)
+{
+	conns->now_usec = clock_now_usec();
+}
+
+/* The sole change of state. */
+static void
+conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state)
+{
+	assert(state != conn->state);
+	if (conn->state == CONN_FREE)
+		conns->count++;
+	if (state == CONN_FREE)
+		conns->count--;
+	conn->state = state;
+}
+
+static void
+conn_queue_changed(struct conns *conns)
+{
+	metrics_write(&conns->slot->value[METRIC_QUEUED_BYTES], conns->iobufs.bytes);
+}
+
+void
+conn_close(struct conns *conns, struct conn *conn, enum close_reason reason)
+{
+	uint64_t id = conn->id;
+	uint32_t generation = conn->generation;
+
+	assert(conn->state != CONN_FREE);
+	conn_set_state(conns, conn, CONN_FREE);
+	wheel_clear(&conns->wheel, (uint32_t)conn_fd(conns, conn));
+	if (conn->out) {
+		iobuf_free(&conns->iobufs, conn->out);
+		conn_queue_changed(conns);
+	}
+	(void)close(conn_fd(conns, conn));
+	*conn = (struct conn){.generation = generation + 1};
+	conns->closed(conns->context, id, reason);
+}
+
+static enum close_reason
+conn_error_reason(int error)
+{
+	switch (error) {
+	case ECONNRESET:
+	case EPIPE:
+		return CLOSE_CLIENT_RESET;
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return CLOSE_CLIENT_LOST;
+	case ENOMEM:
+	case ENOBUFS:
+		return CLOSE_NO_MEMORY;
+	default:
+		return CLOSE_IO_ERROR;
+	}
+}
+
+static int
+conn_fail(struct conns *conns, struct conn *conn, int error)
+{
+	conn_close(conns, conn, conn_error_reason(error));
+	return -ECONNRESET;
+}
+
+/* Makes the epoll set agree with the flags. */
+static int
+conn_watch(struct conns *conns, struct conn *conn, uint8_t flags)
+{
+	uint32_t events =
+		(flags & CONN_PAUSED ? 0 : EPOLLIN) | (flags & CONN_WANTS_WRITE ? EPOLLOUT : 0);
+	int r;
+
+	if (flags == conn->flags)
+		return 0;
+	r = pollset_change(&conns->pollset, conn_fd(conns, conn), conn->generation, events);
+	if (r < 0)
+		return conn_fail(conns, conn, -r);
+	conn->flags = flags;
+	return 0;
+}
+
+int
+conn_pause(struct conns *conns, struct conn *conn)
+{
+	return conn_watch(conns, conn, conn->flags | CONN_PAUSED);
+}
+
+int
+conn_resume(struct conns *conns, struct conn *conn)
+{
+	return conn_watch(conns, conn, conn->flags & (uint8_t)~CONN_PAUSED);
+}
+
+void
+conn_close_flushed(struct conns *conns, struct conn *conn, enum close_reason reason)
+{
+	if (!conn->out) {
+		conn_close(conns, conn, reason);
+		return;
+	}
+	conn->close_reason = (uint8_t)reason;
+	conn->active = wheel_tick(conns->now_usec);
+	conn_set_state(conns, conn, CONN_CLOSING);
+	if (conn_pause(conns, conn) == 0)
+		conn_set_timer(conns, conn);
+}
+
+static void
+conn_count_sent(struct conns *conns, const struct conn *conn, size_t n)
+{
+	metrics_add(&conns->slot->value[METRIC_BYTES_SENT], n);
+	metrics_add(&conns->slot->listener[conn->listener][LISTENER_METRIC_BYTES_SENT], n);
+}
+
+/* Tells whoever can free some that all workers' queues are over the limit together. */
+static void
+conn_check_queues(struct conns *conns)
+{
+	if (metrics_sum(conns->metrics, METRIC_QUEUED_BYTES) > conns->queued_limit)
+		conns->over(conns->context);
+}
+
+static int
+conn_enqueue(struct conns *conns, struct conn *conn, const char *data, size_t length)
+{
+	if (conn_queued_bytes(conn) + length > conn_listener(conns, conn)->queued_max) {
+		conn_close(conns, conn, CLOSE_SLOW_READER);
+		return -ECONNRESET;
+	}
+	if (!conn->out)
+		conn->out = iobuf_new(&conns->iobufs, (uint32_t)conn_fd(conns, conn));
+	if (!conn->out || iobuf_append(&conns->iobufs, conn->out, data, length) < 0) {
+		conn_close(conns, conn, CLOSE_NO_MEMORY);
+		return -ECONNRESET;
+	}
+	conn_queue_changed(conns);
+	if (conn_watch(conns, conn, conn->flags | CONN_WANTS_WRITE) < 0)
+		return -ECONNRESET;
+	conn_check_queues(conns);
+	return 0;
+}
+
+int
+conn_write(struct conns *conns, struct conn *conn, const void *data, size_t length)
+{
+	ssize_t n = 0;
+
+	if (!conn->out) {
+		do
+			n = send(conn_fd(conns, conn), data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+		while (n < 0 && errno == EINTR);
+		if (n < 0 && errno != EAGAIN)
+			return conn_fail(conns, conn, errno);
+		if (n > 0)
+			conn_count_sent(conns, conn, (size_t)n);
+		if (n == (ssize_t)length)
+			return 0;
+		if (n < 0)
+			n = 0;
+	}
+	return conn_enqueue(conns, conn, (const char *)data + n, length - (size_t)n);
+}
+
+int
+conn_send(struct conns *conns, struct conn *conn, const void *data, size_t length)
+{
+	return conn_listener(conns, conn)->proto->send(conns, conn, data, length);
+}
+
+/* All is sent: the queue goes back to the pool, and whoever waited for that goes on. */
+static void
+conn_flushed(struct conns *conns, struct conn *conn)
+{
+	const struct service_ops *service = conn_listener(conns, conn)->service;
+
+	iobuf_free(&conns->iobufs, conn->out);
+	conn->out = NULL;
+	conn_queue_changed(conns);
+	if (conn->state == CONN_CLOSING) {
+		conn_close(conns, conn, conn->close_reason);
+		return;
+	}
+	if (conn_watch(conns, conn, conn->flags & (uint8_t)~CONN_WANTS_WRITE) < 0)
+		return;
+	if (service->drained)
+		service->drained(conns, conn);
+}
+
+static void
+conn_flush(struct conns *conns, struct conn *conn)
+{
+	struct iovec vectors[CONN_WRITE_VECTORS];
+	struct msghdr header = {.msg_iov = vectors};
+	ssize_t n;
+
+	header.msg_iovlen = (size_t)iobuf_peek(conn->out, vectors, CONN_WRITE_VECTORS);
+	n = sendmsg(conn_fd(conns, conn), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			(void)conn_fail(conns, conn, errno);
+		return;
+	}
+	conn_count_sent(conns, conn, (size_t)n);
+	iobuf_consume(&conns->iobufs, conn->out, (size_t)n);
+	conn_queue_changed(conns);
+	if (conn->state == CONN_CLOSING)
+		conn->active = wheel_tick(conns->now_usec);
+	if (conn->out->length_bytes == 0)
+		conn_flushed(conns, conn);
+}
+
+static void
+conn_read(struct conns *conns, struct conn *conn)
+{
+	const struct conn_listener *listener = conn_listener(conns, conn);
+	size_t room = CONNS_SCRATCH_BYTES;
+	ssize_t n;
+
+	/* What comes may have to be queued, so no more is read than the queue may hold. */
+	if (room > listener->queued_max)
+		room = listener->queued_max;
+	n = recv(conn_fd(conns, conn), conns->scratch, room, MSG_DONTWAIT);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			(void)conn_fail(conns, conn, errno);
+		return;
+	}
+	if (n == 0) {
+		listener->service->eof(conns, conn);
+		return;
+	}
+	conn->flags |= CONN_GOT_BYTES;
+	conn->active = wheel_tick(conns->now_usec);
+	metrics_add(&conns->slot->value[METRIC_BYTES_RECEIVED], (size_t)n);
+	metrics_add(
+		&conns->slot->listener[conn->listener][LISTENER_METRIC_BYTES_RECEIVED], (size_t)n);
+	listener->proto->input(conns, conn, conns->scratch, (size_t)n);
+}
+
+/* Error or hang-up on a connection that is not being read, so that no read will tell. */
+static void
+conn_hung_up(struct conns *conns, struct conn *conn)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	(void)getsockopt(conn_fd(conns, conn), SOL_SOCKET, SO_ERROR, &error, &length);
+	if (error)
+		(void)conn_fail(conns, conn, error);
+	else
+		conn_close(conns, conn, CLOSE_CLIENT_CLOSED);
+}
+
+static void
+conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
+{
+	struct conns *conns = context;
+	struct conn *conn = &conns->table[fd];
+
+	if (conn->state == CONN_FREE || conn->generation != generation)
+		return;
+	if ((events & (EPOLLERR | EPOLLHUP)) && (conn->flags & CONN_PAUSED)) {
+		conn_hung_up(conns, conn);
+		return;
+	}
+	if (events & EPOLLOUT) {
+		conn_flush(conns, conn);
+		if (conn->state == CONN_FREE || conn->generation != generation)
+			return;
+	}
+	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(conn->flags & CONN_PAUSED))
+		conn_read(conns, conn);
+}
+
+static void
+conns_on_batch(void *context)
+{
+	conns_read_clock(context);
+}
+
+int
+conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
+{
+	conns->capacity = capacity;
+	conns->count = 0;
+	conns->fd_end = 0;
+	conns->table = lazy_alloc((size_t)capacity * sizeof(struct conn));
+	conns->scratch = malloc(CONNS_SCRATCH_BYTES);
+	if (!conns->table || !conns->scratch)
+		return -ENOMEM;
+	conns_read_clock(conns);
+	wheel_init(&conns->wheel, &conns->table->timer, sizeof(struct conn),
+		wheel_tick(conns->now_usec));
+	iobuf_pool_init(&conns->iobufs);
+	conns->pollset.ready = conn_on_ready;
+	conns->pollset.begin = conns_on_batch;
+	conns->pollset.context = conns;
+	return pollset_init(&conns->pollset, base);
+}
+
+void
+conns_done(struct conns *conns)
+{
+	assert(conns->count == 0);
+	pollset_done(&conns->pollset);
+	iobuf_pool_done(&conns->iobufs);
+	lazy_free(conns->table, (size_t)conns->capacity * sizeof(struct conn));
+	free(conns->scratch);
+}
+
+void
+conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8_t listener)
+{
+	struct conn *conn = NULL;
+	int r = -EMFILE;
+
+	if ((uint32_t)fd < conns->capacity) {
+		conn = &conns->table[fd];
+		assert(conn->state == CONN_FREE);
+		r = pollset_add(&conns->pollset, fd, conn->generation, EPOLLIN);
+	}
+	if (r < 0) {
+		(void)close(fd);
+		conns->closed(
+			conns->context, id, r == -ENOMEM ? CLOSE_NO_MEMORY : CLOSE_HANDOVER_FAILED);
+		return;
+	}
+	if ((uint32_t)fd >= conns->fd_end)
+		conns->fd_end = (uint32_t)fd + 1;
+	conn->id = id;
+	conn->opened_usec = opened_usec;
+	conn->active = wheel_tick(opened_usec);
+	conn->listener = listener;
+	conn_set_state(conns, conn, CONN_OPEN);
+	conn_set_timer(conns, conn);
+}
+
+struct conn *
+conn_find(struct conns *conns, int fd, uint64_t id)
+{
+	struct conn *conn;
+
+	if (fd < 0 || (uint32_t)fd >= conns->capacity)
+		return NULL;
+	conn = &conns->table[fd];
+	return conn->state != CONN_FREE && conn->id == id ? conn : NULL;
+}
+
+uint64_t
+conns_shed(struct conns *conns, uint64_t want, uint64_t at_least)
+{
+	uint64_t freed = 0;
+
+	while (freed < want) {
+		struct iobuf *longest = iobuf_longest(&conns->iobufs);
+
+		if (!longest || longest->length_bytes < at_least)
+			break;
+		freed += longest->length_bytes;
+		conn_close(conns, &conns->table[longest->owner], CLOSE_QUEUES_FULL);
+	}
+	return freed;
+}

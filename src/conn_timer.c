@@ -1,0 +1,155 @@
+/*
+ * conn_timer: the deadlines of a connection, all on one node of the wheel.
+ *
+ * Process: W. The node is set to the earliest of them. A byte that comes moves none: the node
+ * expires at a deadline that has been put off, finds out, and is set anew. That costs a timer once
+ * in an idle_timeout, instead of at every byte.
+ */
+#include "conn.h"
+
+#include <stddef.h>
+
+#include "conn_private.h"
+
+/* 64-bit multiplication by the golden ratio: ids that count up give values spread evenly over the
+ * whole range, any stretch of them too (Knuth, TAOCP 6.4). */
+uint32_t
+conn_spread(uint64_t id)
+{
+	return (uint32_t)((id * 0x9e3779b97f4a7c15u) >> 32);
+}
+
+/* Moments of a service up to here have been served; one in the tick under way is due at its end. */
+static uint64_t
+conn_tick_start_usec(const struct conns *conns)
+{
+	return conns->now_usec / WHEEL_TICK_USEC * WHEEL_TICK_USEC;
+}
+
+/* The moment of the last byte; the 32-bit tick is unambiguous for 497 days. */
+uint64_t
+conn_active_usec(const struct conns *conns, const struct conn *conn)
+{
+	uint64_t tick = conns->now_usec / WHEEL_TICK_USEC;
+
+	tick -= (uint32_t)((uint32_t)tick - conn->active);
+	return tick * WHEEL_TICK_USEC;
+}
+
+static uint64_t
+conn_lifetime_end(const struct conns *conns, const struct conn *conn)
+{
+	const struct conn_listener *listener = conn_listener(conns, conn);
+	uint64_t jitter = listener->lifetime_usec / 100 * listener->lifetime_jitter;
+
+	/* A year is less than 2^45 microseconds, so 16 bits of spread fit. */
+	jitter = jitter * (conn_spread(conn->id) >> 16) >> 16;
+	return conn->opened_usec + listener->lifetime_usec - jitter;
+}
+
+struct conn_deadline {
+	uint64_t at_usec;         /* UINT64_MAX: none */
+	enum close_reason reason; /* CLOSE_NONE: the service's timer */
+};
+
+static void
+conn_deadline_min(struct conn_deadline *deadline, uint64_t at_usec, enum close_reason reason)
+{
+	if (at_usec < deadline->at_usec)
+		*deadline = (struct conn_deadline){at_usec, reason};
+}
+
+/* The earliest reason to close. */
+static struct conn_deadline
+conn_next_close(const struct conns *conns, const struct conn *conn)
+{
+	const struct conn_listener *listener = conn_listener(conns, conn);
+	struct conn_deadline deadline = {UINT64_MAX, CLOSE_NONE};
+
+	if (conn->state == CONN_CLOSING)
+		conn_deadline_min(&deadline, conn_active_usec(conns, conn) + CONN_LINGER_USEC,
+			conn->close_reason);
+	if (listener->first_byte_timeout_usec && !(conn->flags & CONN_GOT_BYTES))
+		conn_deadline_min(&deadline, conn->opened_usec + listener->first_byte_timeout_usec,
+			CLOSE_FIRST_BYTE_TIMEOUT);
+	if (listener->idle_timeout_usec)
+		/* The tick of the last byte began before it: one more, so as not to be early. */
+		conn_deadline_min(&deadline,
+			conn_active_usec(conns, conn) + WHEEL_TICK_USEC +
+				listener->idle_timeout_usec,
+			CLOSE_IDLE_TIMEOUT);
+	if (listener->lifetime_usec)
+		conn_deadline_min(&deadline, conn_lifetime_end(conns, conn), CLOSE_LIFETIME);
+	return deadline;
+}
+
+/* The service's next moment after `after_usec`; UINT64_MAX: none. */
+static uint64_t
+conn_next_service(const struct conns *conns, const struct conn *conn, uint64_t after_usec)
+{
+	const struct service_ops *service = conn_listener(conns, conn)->service;
+	uint64_t at = 0;
+
+	if (service->next_timer && conn->state == CONN_OPEN)
+		at = service->next_timer(conns, conn, after_usec);
+	return at ? at : UINT64_MAX;
+}
+
+void
+conn_set_timer(struct conns *conns, struct conn *conn)
+{
+	uint32_t index = (uint32_t)conn_fd(conns, conn);
+	uint64_t at = conn_next_close(conns, conn).at_usec;
+	uint64_t service_at = conn_next_service(conns, conn, conn_tick_start_usec(conns));
+	uint64_t ahead = 0;
+
+	if (service_at < at)
+		at = service_at;
+	if (at == UINT64_MAX) {
+		wheel_clear(&conns->wheel, index);
+		return;
+	}
+	if (at > conns->now_usec)
+		ahead = (at + WHEEL_TICK_USEC - 1) / WHEEL_TICK_USEC -
+			conns->now_usec / WHEEL_TICK_USEC;
+	if (ahead > WHEEL_SPAN_MAX)
+		ahead = WHEEL_SPAN_MAX; /* expires early, and is set again */
+	wheel_set(&conns->wheel, index, wheel_tick(conns->now_usec) + (uint32_t)ahead);
+}
+
+/* The node of a connection expired: at this tick a deadline was set. It may have been put off, and
+ * if the loop was late, several moments of the service may have passed: it gets one call. */
+void
+conn_on_timer(void *context, uint32_t index)
+{
+	struct conns *conns = context;
+	struct conn *conn = &conns->table[index];
+	struct conn_deadline deadline = conn_next_close(conns, conn);
+	uint32_t late = wheel_tick(conns->now_usec) - conn->timer.due;
+	uint64_t due_usec = conn_tick_start_usec(conns) - (uint64_t)late * WHEEL_TICK_USEC;
+	uint32_t generation = conn->generation;
+
+	if (deadline.at_usec <= conns->now_usec) {
+		conn_close(conns, conn, deadline.reason);
+		return;
+	}
+	if (conn_next_service(conns, conn, due_usec - WHEEL_TICK_USEC) <=
+		conn_tick_start_usec(conns))
+		conn_listener(conns, conn)->service->timer(conns, conn);
+	if (conn->state != CONN_FREE && conn->generation == generation)
+		conn_set_timer(conns, conn);
+}
+
+bool
+conns_run_timers(struct conns *conns, uint64_t *ret_next_usec)
+{
+	uint32_t next;
+
+	wheel_expire(&conns->wheel, wheel_tick(conns->now_usec), conn_on_timer, conns);
+	if (!wheel_next(&conns->wheel, &next))
+		return false;
+	*ret_next_usec = (conns->now_usec / WHEEL_TICK_USEC +
+				 (uint32_t)(next - wheel_tick(conns->now_usec))) *
+			 WHEEL_TICK_USEC;
+	return true;
+}

@@ -1,0 +1,115 @@
+/* drain: see drain.h. */
+#include "drain.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#define DRAIN_TICK_USEC 100000 /* how often some are closed */
+#define DRAIN_SLICE 4096       /* table entries visited in one turn */
+
+static uint32_t
+drain_gcd(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static void
+drain_choose_order(struct drain *drain)
+{
+	uint32_t random[2] = {0, 0};
+
+	/* Without random bytes the order is merely no secret. */
+	if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
+		random[0] = (uint32_t)drain->start_usec;
+	drain->entries = drain->conns->fd_end ? drain->conns->fd_end : 1;
+	drain->first = random[0] % drain->entries;
+	drain->step = 1 + random[1] % drain->entries;
+	while (drain_gcd(drain->step, drain->entries) != 1)
+		drain->step++;
+	drain->visited = 0;
+}
+
+/* How many may be open at this moment. */
+static uint32_t
+drain_target(const struct drain *drain)
+{
+	uint64_t elapsed = drain->conns->now_usec - drain->start_usec;
+
+	if (elapsed >= drain->over_usec)
+		return 0;
+	return (uint32_t)(drain->start_count * (1.0 - (double)elapsed / (double)drain->over_usec));
+}
+
+static void
+drain_on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct drain *drain = arg;
+	struct conns *conns = drain->conns;
+	struct timeval again = {0, DRAIN_TICK_USEC};
+	uint32_t target;
+
+	(void)fd;
+	(void)what;
+	conns_read_clock(conns);
+	target = drain_target(drain);
+	for (unsigned i = 0; i < DRAIN_SLICE && conns->count > target; i++) {
+		uint64_t at = drain->first + (uint64_t)drain->step * drain->visited;
+		struct conn *conn = &conns->table[at % drain->entries];
+
+		if (conn->state != CONN_FREE)
+			conn_close(conns, conn, CLOSE_DRAINED);
+		/* Those that were on their way to us when it began need another round. */
+		if (++drain->visited == drain->entries)
+			drain_choose_order(drain);
+	}
+	if (conns->count == 0 && target == 0) {
+		drain->running = false;
+		return;
+	}
+	if (conns->count > target)
+		again.tv_usec = 0;
+	evtimer_add(drain->event, &again);
+}
+
+int
+drain_init(struct drain *drain, struct event_base *base, struct conns *conns)
+{
+	*drain = (struct drain){.conns = conns};
+	drain->event = evtimer_new(base, drain_on_tick, drain);
+	return drain->event ? 0 : -ENOMEM;
+}
+
+void
+drain_done(struct drain *drain)
+{
+	if (drain->event)
+		event_free(drain->event);
+	drain->event = NULL;
+}
+
+void
+drain_start(struct drain *drain, uint64_t over_usec)
+{
+	static const struct timeval now = {0, 0};
+
+	conns_read_clock(drain->conns);
+	drain->start_usec = drain->conns->now_usec;
+	drain->over_usec = over_usec;
+	drain->start_count = drain->conns->count;
+	drain->running = true;
+	drain_choose_order(drain);
+	evtimer_add(drain->event, &now);
+}
+
+void
+drain_cancel(struct drain *drain)
+{
+	drain->running = false;
+	evtimer_del(drain->event);
+}

@@ -1,0 +1,82 @@
+/* pollset: see pollset.h. */
+#include "pollset.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#define POLLSET_BATCHES 4 /* full batches in one turn of the loop, before others get theirs */
+
+static void
+pollset_on_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct pollset *pollset = arg;
+
+	(void)what;
+	for (unsigned turn = 0; turn < POLLSET_BATCHES; turn++) {
+		int n = epoll_wait(fd, pollset->batch, POLLSET_BATCH, 0);
+
+		if (n <= 0)
+			return;
+		pollset->begin(pollset->context);
+		for (int i = 0; i < n; i++) {
+			const struct epoll_event *event = &pollset->batch[i];
+
+			pollset->ready(pollset->context, (int)(uint32_t)event->data.u64,
+				(uint32_t)(event->data.u64 >> 32), event->events);
+		}
+		if (n < POLLSET_BATCH)
+			return;
+	}
+}
+
+int
+pollset_init(struct pollset *pollset, struct event_base *base)
+{
+	pollset->event = NULL;
+	pollset->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (pollset->fd < 0)
+		return -errno;
+	pollset->event =
+		event_new(base, pollset->fd, EV_READ | EV_PERSIST, pollset_on_ready, pollset);
+	if (!pollset->event || event_add(pollset->event, NULL) < 0) {
+		pollset_done(pollset);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void
+pollset_done(struct pollset *pollset)
+{
+	if (pollset->event)
+		event_free(pollset->event);
+	if (pollset->fd >= 0)
+		(void)close(pollset->fd);
+	pollset->event = NULL;
+	pollset->fd = -1;
+}
+
+static int
+pollset_control(
+	struct pollset *pollset, int operation, int fd, uint32_t generation, uint32_t events)
+{
+	struct epoll_event event = {
+		.events = events,
+		.data.u64 = (uint64_t)generation << 32 | (uint32_t)fd,
+	};
+
+	return epoll_ctl(pollset->fd, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+int
+pollset_add(struct pollset *pollset, int fd, uint32_t generation, uint32_t events)
+{
+	return pollset_control(pollset, EPOLL_CTL_ADD, fd, generation, events);
+}
+
+int
+pollset_change(struct pollset *pollset, int fd, uint32_t generation, uint32_t events)
+{
+	return pollset_control(pollset, EPOLL_CTL_MOD, fd, generation, events);
+}

@@ -1,0 +1,417 @@
+/* worker: see worker.h. */
+#include "worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "proto_raw.h"
+#include "service_echo.h"
+#include "service_hold.h"
+
+/* What may wait for the supervisor to read. A notice of each connection's close fits many times. */
+#define WORKER_CHANNEL_MAX ((size_t)256 * 1024 * 1024)
+
+_Static_assert(WORKER_REPORT_MAX * sizeof(struct control_peer) + sizeof(struct control_header) <=
+		       CONTROL_MESSAGE_MAX,
+	"a report is one message");
+
+static const struct service_ops *const SERVICES[] = {
+	[CONF_SERVICE_HOLD] = &SERVICE_HOLD,
+	[CONF_SERVICE_ECHO] = &SERVICE_ECHO,
+};
+
+void
+worker_send(struct worker *worker, const struct control_header *header, const void *records)
+{
+	int r = channel_send(&worker->channel, header, records);
+
+	if (r == 0 || worker->stopping)
+		return;
+	log_error(NULL, "cannot report to the supervisor: %s; stopping", strerror(-r));
+	worker->stopping = worker->failed = true;
+}
+
+static void
+worker_say(struct worker *worker, enum control_type type, uint64_t value)
+{
+	worker_send(worker, &(struct control_header){.type = type, .value = value}, NULL);
+}
+
+static void
+worker_report_closed(struct worker *worker)
+{
+	struct control_header header = {
+		.type = CONTROL_CLOSED, .count = (uint16_t)worker->n_closed};
+
+	if (worker->n_closed > 0)
+		worker_send(worker, &header, worker->closed);
+	worker->n_closed = 0;
+}
+
+static void
+worker_on_closed(void *context, uint64_t id, enum close_reason reason)
+{
+	struct worker *worker = context;
+
+	worker->closed[worker->n_closed++] =
+		(struct control_closed){.id = id, .reason = (uint8_t)reason};
+	if (worker->n_closed == WORKER_REPORT_MAX)
+		worker_report_closed(worker);
+}
+
+static void
+worker_on_over(void *context)
+{
+	struct worker *worker = context;
+
+	worker->over = true;
+}
+
+/* The part of the configuration that connections look at. */
+static void
+worker_apply_conf(struct worker *worker)
+{
+	struct conns *conns = &worker->conns;
+
+	log_set_level((enum log_level)worker->conf->log_level);
+	conns->queued_limit = worker->conf->queued_total;
+	for (size_t i = 0; i < worker->conf->n_listeners; i++) {
+		const struct conf_listener *from = &worker->conf->listeners[i];
+
+		conns->listeners[i] = (struct conn_listener){
+			.proto = &PROTO_RAW,
+			.service = SERVICES[from->service],
+			.first_byte_timeout_usec = from->first_byte_timeout,
+			.idle_timeout_usec = from->idle_timeout,
+			.lifetime_usec = from->lifetime,
+			.lifetime_jitter = (unsigned)worker->conf->lifetime_jitter,
+			.queued_max = from->queued_per_connection,
+			.heartbeat_usec = from->heartbeat_interval,
+			.heartbeat = from->heartbeat_payload,
+			.heartbeat_length = strlen(from->heartbeat_payload),
+		};
+	}
+}
+
+static void
+worker_on_handover(
+	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
+{
+	const struct control_handover *records = message->records;
+	struct control_place places[FDPASS_FDS_MAX];
+	struct control_header header = {.type = CONTROL_ADOPTED};
+	unsigned n_fds = fds->n_fds;
+
+	assert(message->header.count <= FDPASS_FDS_MAX);
+	fds->n_fds = 0; /* ours from here on */
+	for (unsigned i = 0; i < message->header.count; i++) {
+		/* The kernel drops descriptors for which this process has no room. */
+		if (i >= n_fds) {
+			worker_on_closed(worker, records[i].id, CLOSE_HANDOVER_FAILED);
+			continue;
+		}
+		assert(records[i].listener < worker->conf->n_listeners);
+		conn_adopt(&worker->conns, fds->fds[i], records[i].id, records[i].opened_usec,
+			records[i].listener);
+		places[header.count++] =
+			(struct control_place){.id = records[i].id, .fd = fds->fds[i]};
+	}
+	worker_send(worker, &header, places);
+}
+
+static int
+worker_read_conf(int fd, struct conf **ret_conf)
+{
+	struct conf_errors errors = {0};
+	struct stat st;
+	void *text;
+	int r;
+
+	if (fstat(fd, &st) < 0 || st.st_size == 0)
+		return -EBADMSG;
+	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (text == MAP_FAILED)
+		return -errno;
+	r = conf_parse(text, (size_t)st.st_size, "reload", ret_conf, &errors);
+	conf_errors_done(&errors);
+	(void)munmap(text, (size_t)st.st_size);
+	return r;
+}
+
+static void
+worker_on_reload(struct worker *worker, const struct fdpass_message *fds)
+{
+	struct conf *fresh;
+	int r = fds->n_fds == 1 ? worker_read_conf(fds->fds[0], &fresh) : -EBADMSG;
+
+	if (r < 0) {
+		/* The supervisor checked it, so this is want of memory or of a descriptor. To go on
+		 * with other limits than the rest would be wrong: a new worker starts with them. */
+		log_error(
+			NULL, "cannot take over the new configuration: %s; stopping", strerror(-r));
+		worker->stopping = worker->failed = true;
+		return;
+	}
+	assert(fresh->n_listeners == worker->conf->n_listeners);
+	conf_free(worker->conf);
+	worker->conf = fresh;
+	worker_apply_conf(worker);
+	sweep_start(&worker->retime);
+}
+
+static void
+worker_on_message(void *context, const struct control_message *message, struct fdpass_message *fds)
+{
+	struct worker *worker = context;
+	struct conns *conns = &worker->conns;
+	const struct iobuf *longest;
+
+	conns_read_clock(conns);
+	switch ((enum control_type)message->header.type) {
+	case CONTROL_HANDOVER:
+		worker_on_handover(worker, message, fds);
+		break;
+	case CONTROL_QUERY:
+		worker_query(worker, message);
+		break;
+	case CONTROL_DRAIN:
+		drain_start(&worker->drain, message->header.value);
+		break;
+	case CONTROL_RESUME:
+		drain_cancel(&worker->drain);
+		break;
+	case CONTROL_RELOAD:
+		worker_on_reload(worker, fds);
+		break;
+	case CONTROL_RECOUNT:
+		sweep_start(&worker->recount);
+		break;
+	case CONTROL_ASK_LONGEST:
+		longest = iobuf_longest(&conns->iobufs);
+		worker_say(worker, CONTROL_LONGEST, longest ? longest->length_bytes : 0);
+		break;
+	case CONTROL_SHED:
+		worker_say(worker, CONTROL_SHED_DONE,
+			conns_shed(conns, message->header.value, message->header.value2));
+		break;
+	case CONTROL_STOP:
+		worker->stopping = true;
+		break;
+	default: /* what a worker says itself: the supervisor is the same program */
+		assert(!"a worker's message came to a worker");
+	}
+}
+
+static void
+worker_on_channel_closed(void *context)
+{
+	struct worker *worker = context;
+
+	if (!worker->stopping)
+		log_error(NULL, "the supervisor is gone; stopping");
+	worker->stopping = true;
+}
+
+static void
+worker_on_signal(void *context, int signal)
+{
+	struct worker *worker = context;
+
+	(void)signal;
+	worker->stopping = true;
+}
+
+static void
+worker_on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+
+	(void)fd;
+	(void)what;
+	conns_read_clock(&worker->conns);
+	metrics_write(&worker->conns.slot->tick_usec, worker->conns.now_usec);
+	iobuf_pool_trim(&worker->conns.iobufs);
+}
+
+static void
+worker_on_wheel(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+
+	(void)fd;
+	(void)what;
+	/* The turn ends with the timers; this is only to have one. */
+	worker->wheel_armed_usec = 0;
+}
+
+static void
+worker_on_retime(void *context, struct conn *conn)
+{
+	struct worker *worker = context;
+
+	conn_set_timer(&worker->conns, conn);
+}
+
+static void
+worker_on_recount_slice(void *context, bool last)
+{
+	struct worker *worker = context;
+
+	worker_query_send_peers(worker);
+	if (last)
+		worker_say(worker, CONTROL_RECOUNTED, 0);
+}
+
+/* Runs what is due, sets the timer for what is next, and reports: once a turn of the loop. */
+static void
+worker_end_turn(struct worker *worker)
+{
+	struct conns *conns = &worker->conns;
+	uint64_t next_usec;
+	struct timeval wait;
+
+	conns_read_clock(conns);
+	if (!conns_run_timers(conns, &next_usec)) {
+		if (worker->wheel_armed_usec)
+			evtimer_del(worker->wheel_event);
+		worker->wheel_armed_usec = 0;
+	} else if (next_usec != worker->wheel_armed_usec) {
+		wait = clock_timeval(next_usec > conns->now_usec ? next_usec - conns->now_usec : 0);
+		evtimer_add(worker->wheel_event, &wait);
+		worker->wheel_armed_usec = next_usec;
+	}
+	worker_report_closed(worker);
+	if (worker->over)
+		worker_say(worker, CONTROL_OVER, 0);
+	worker->over = false;
+}
+
+static int
+worker_init_conns(struct worker *worker, struct metrics *metrics)
+{
+	struct conns *conns = &worker->conns;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	if (limit.rlim_cur > (1u << 30))
+		limit.rlim_cur = 1u << 30;
+	conns->metrics = metrics;
+	conns->slot = &metrics->slots[1 + worker->index];
+	conns->closed = worker_on_closed;
+	conns->over = worker_on_over;
+	conns->context = worker;
+	return conns_init(conns, worker->base, (uint32_t)limit.rlim_cur);
+}
+
+static int
+worker_init_events(struct worker *worker)
+{
+	struct timeval tick = clock_timeval(WORKER_TICK_USEC);
+	static const int signals[] = {SIGTERM, 0};
+	int r = signals_init(&worker->signals, worker->base, signals, worker_on_signal, worker);
+
+	if (r < 0)
+		return r;
+	worker->tick_event = event_new(worker->base, -1, EV_PERSIST, worker_on_tick, worker);
+	worker->wheel_event = evtimer_new(worker->base, worker_on_wheel, worker);
+	worker->retime = (struct sweep){
+		.conns = &worker->conns, .visit = worker_on_retime, .context = worker};
+	worker->recount = (struct sweep){
+		.conns = &worker->conns,
+		.visit = worker_query_recount,
+		.slice = worker_on_recount_slice,
+		.context = worker,
+	};
+	if (!worker->tick_event || !worker->wheel_event ||
+		event_add(worker->tick_event, &tick) < 0 ||
+		sweep_init(&worker->retime, worker->base) < 0 ||
+		sweep_init(&worker->recount, worker->base) < 0 ||
+		drain_init(&worker->drain, worker->base, &worker->conns) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int
+worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
+{
+	const struct channel_callbacks callbacks = {
+		.message = worker_on_message,
+		.closed = worker_on_channel_closed,
+		.context = worker,
+	};
+	int r;
+
+	worker->base = event_base_new();
+	if (!worker->base)
+		return -ENOMEM;
+	r = channel_init(
+		&worker->channel, worker->base, channel_fd, WORKER_CHANNEL_MAX, &callbacks);
+	if (r == 0)
+		r = worker_init_conns(worker, metrics);
+	if (r == 0)
+		r = worker_init_events(worker);
+	return r;
+}
+
+static void
+worker_done(struct worker *worker)
+{
+	struct conns *conns = &worker->conns;
+
+	for (uint32_t fd = 0; fd < conns->fd_end; fd++)
+		if (conns->table[fd].state != CONN_FREE)
+			conn_close(conns, &conns->table[fd], CLOSE_SHUTDOWN);
+	worker_report_closed(worker);
+	drain_done(&worker->drain);
+	sweep_done(&worker->recount);
+	sweep_done(&worker->retime);
+	event_free(worker->wheel_event);
+	event_free(worker->tick_event);
+	signals_done(&worker->signals);
+	channel_done(&worker->channel);
+	conns_done(conns);
+	event_base_free(worker->base);
+	conf_free(worker->conf);
+}
+
+int
+worker_run(unsigned index, struct conf *conf, struct metrics *metrics, int channel_fd)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	bool failed;
+	int r;
+
+	if (!worker)
+		return EXIT_FAILURE;
+	worker->index = index;
+	worker->conf = conf;
+	snprintf(worker->name, sizeof(worker->name), "worker %u", index);
+	log_open(worker->name);
+	r = worker_init(worker, metrics, channel_fd);
+	if (r < 0) {
+		/* The process ends, and all that was made with it. */
+		log_error(NULL, "cannot start: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	worker_apply_conf(worker);
+	worker_on_tick(-1, 0, worker);
+	worker_say(worker, CONTROL_READY, 0);
+	while (!worker->stopping) {
+		event_base_loop(worker->base, EVLOOP_ONCE);
+		worker_end_turn(worker);
+	}
+	failed = worker->failed;
+	worker_done(worker);
+	log_open("worker");
+	free(worker);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,116 @@
+/*
+ * worker_query: what is known of a connection, asked of the kernel when somebody looks.
+ *
+ * Process: W.
+ */
+#include <linux/tcp.h> /* has the newer fields of struct tcp_info */
+#include <netinet/in.h>
+
+#include "worker.h"
+
+#define WORKER_DETAILS_MAX 64
+
+static struct addr
+worker_query_peer(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+
+	/* A peer that has reset the connection has no name any more. */
+	if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
+		return (struct addr){.family = ADDR_NONE};
+	return addr_from_sockaddr((struct sockaddr *)&peer, length);
+}
+
+static void
+worker_query_kernel(int fd, struct control_details *details)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	details->bytes_received = details->bytes_sent = details->rtt_usec = CONTROL_UNKNOWN;
+	if (details->peer.family == ADDR_UNIX ||
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return;
+	details->bytes_received = info.tcpi_bytes_received;
+	details->bytes_sent = info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
+	details->rtt_usec = info.tcpi_rtt;
+}
+
+static uint64_t
+worker_query_since(uint64_t now_usec, uint64_t then_usec)
+{
+	return now_usec > then_usec ? now_usec - then_usec : 0;
+}
+
+static void
+worker_query_fill(struct conns *conns, const struct conn *conn, const struct addr *peer,
+	struct control_details *ret_details)
+{
+	*ret_details = (struct control_details){
+		.id = conn->id,
+		.peer = *peer,
+		.state = conn->state,
+		.age_usec = worker_query_since(conns->now_usec, conn->opened_usec),
+		.idle_usec = worker_query_since(conns->now_usec, conn_active_usec(conns, conn)),
+		.queued_bytes = conn_queued_bytes(conn),
+	};
+	/* The last byte is known to a tick of the wheel only. */
+	if (ret_details->idle_usec > ret_details->age_usec)
+		ret_details->idle_usec = ret_details->age_usec;
+	worker_query_kernel(conn_fd(conns, conn), ret_details);
+}
+
+void
+worker_query(struct worker *worker, const struct control_message *message)
+{
+	struct control_details details[WORKER_DETAILS_MAX];
+	const struct control_place *places = message->records;
+	struct control_header answer = {.type = CONTROL_DETAILS, .job = message->header.job};
+	struct conns *conns = &worker->conns;
+
+	for (unsigned i = 0; i < message->header.count; i++) {
+		struct conn *conn = conn_find(conns, places[i].fd, places[i].id);
+		struct addr peer;
+
+		if (!conn)
+			continue;
+		peer = worker_query_peer(places[i].fd);
+		if (message->header.cidr.family != ADDR_NONE &&
+			!cidr_contains(&message->header.cidr, &peer))
+			continue;
+		if (answer.count == WORKER_DETAILS_MAX) {
+			worker_send(worker, &answer, details);
+			answer.count = 0;
+		}
+		worker_query_fill(conns, conn, &peer, &details[answer.count++]);
+		if (message->header.flags & CONTROL_FLAG_KILL)
+			conn_close(conns, conn, CLOSE_KILLED);
+	}
+	answer.flags = CONTROL_FLAG_LAST;
+	worker_send(worker, &answer, details);
+}
+
+/* Recount: the address of each connection, for the supervisor. */
+void
+worker_query_recount(void *context, struct conn *conn)
+{
+	struct worker *worker = context;
+
+	worker->peers[worker->n_peers++] = (struct control_peer){
+		.id = conn->id,
+		.peer = worker_query_peer(conn_fd(&worker->conns, conn)),
+	};
+	if (worker->n_peers == WORKER_REPORT_MAX)
+		worker_query_send_peers(worker);
+}
+
+void
+worker_query_send_peers(struct worker *worker)
+{
+	struct control_header header = {.type = CONTROL_PEERS, .count = (uint16_t)worker->n_peers};
+
+	if (worker->n_peers > 0)
+		worker_send(worker, &header, worker->peers);
+	worker->n_peers = 0;
+}
