@@ -1,0 +1,299 @@
+/* acceptor: see acceptor.h. */
+#include "acceptor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+const char *
+acceptor_state_name(enum acceptor_state state)
+{
+	static const char *const names[ACCEPTOR_STATE_COUNT] = {
+		[ACCEPTOR_ACCEPTING] = "accepting",
+		[ACCEPTOR_FULL] = "full",
+		[ACCEPTOR_RATE] = "rate_limited",
+		[ACCEPTOR_NO_WORKER] = "no_worker",
+		[ACCEPTOR_PAUSED] = "paused",
+		[ACCEPTOR_HALTED] = "halted",
+	};
+	return names[state];
+}
+
+static uint64_t *
+acceptor_metric(struct acceptor *acceptor, enum metric metric)
+{
+	return &acceptor->metrics->slots[0].value[metric];
+}
+
+static uint64_t *
+acceptor_listener_metric(struct acceptor *acceptor, unsigned listener, enum listener_metric metric)
+{
+	return &acceptor->metrics->slots[0].listener[listener][metric];
+}
+
+/* Watches the sockets of a listener, or not. */
+static void
+acceptor_set_state(struct acceptor *acceptor, unsigned listener, enum acceptor_state state)
+{
+	if (acceptor->state[listener] == state)
+		return;
+	acceptor->state[listener] = state;
+	for (size_t i = 0; i < acceptor->n_sockets; i++) {
+		if (acceptor->sockets[i].socket->listener != listener)
+			continue;
+		if (state == ACCEPTOR_ACCEPTING)
+			event_add(acceptor->sockets[i].event, NULL);
+		else
+			event_del(acceptor->sockets[i].event);
+	}
+}
+
+static void
+acceptor_set_all(struct acceptor *acceptor, enum acceptor_state state)
+{
+	for (unsigned i = 0; i < (*acceptor->conf)->n_listeners; i++)
+		acceptor_set_state(acceptor, i, state);
+}
+
+/* The state that holds for all listeners alike; ACCEPTOR_ACCEPTING: each has its own. */
+static enum acceptor_state
+acceptor_common_state(const struct acceptor *acceptor)
+{
+	if (acceptor->halted)
+		return ACCEPTOR_HALTED;
+	return acceptor->paused ? ACCEPTOR_PAUSED : ACCEPTOR_ACCEPTING;
+}
+
+void
+acceptor_wake(struct acceptor *acceptor)
+{
+	if (acceptor_common_state(acceptor) == ACCEPTOR_ACCEPTING)
+		acceptor_set_all(acceptor, ACCEPTOR_ACCEPTING);
+}
+
+void
+acceptor_halt(struct acceptor *acceptor, enum acceptor_halt why)
+{
+	acceptor->halted |= why;
+	acceptor_set_all(acceptor, ACCEPTOR_HALTED);
+}
+
+void
+acceptor_resume(struct acceptor *acceptor, enum acceptor_halt why)
+{
+	acceptor->halted &= ~(unsigned)why;
+	acceptor_set_all(acceptor, acceptor_common_state(acceptor));
+}
+
+static void
+acceptor_on_rate(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	acceptor_wake(arg);
+}
+
+static void
+acceptor_on_pause_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct acceptor *acceptor = arg;
+
+	(void)fd;
+	(void)what;
+	acceptor->paused = false;
+	metrics_write(acceptor_metric(acceptor, METRIC_ACCEPT_PAUSED), 0);
+	acceptor_wake(acceptor);
+}
+
+/* The kernel has no descriptor or no memory for us. The connection stays in the backlog. */
+static void
+acceptor_pause(struct acceptor *acceptor, int error, uint64_t now_usec)
+{
+	struct timeval wait = clock_timeval(ACCEPTOR_PAUSE_USEC);
+	unsigned dropped;
+
+	acceptor->paused = true;
+	metrics_write(acceptor_metric(acceptor, METRIC_ACCEPT_PAUSED), 1);
+	metrics_add(acceptor_metric(acceptor, METRIC_ACCEPT_PAUSES), 1);
+	acceptor_set_all(acceptor, ACCEPTOR_PAUSED);
+	evtimer_add(acceptor->pause_event, &wait);
+	if (log_limit_pass(&acceptor->pause_log, now_usec, &dropped))
+		log_warning(NULL, "accepting pauses for %u ms: %s (%u more since the last message)",
+			ACCEPTOR_PAUSE_USEC / 1000, strerror(error), dropped);
+}
+
+/* May one be accepted? Otherwise the listener is not watched until that changes. */
+static bool
+acceptor_gate(struct acceptor *acceptor, unsigned listener, uint64_t now_usec)
+{
+	uint64_t wait_usec = 0;
+	struct timeval wait;
+
+	switch (admit_gate(acceptor->admit, listener, now_usec, &wait_usec)) {
+	case ADMIT_GATE_OPEN:
+		return true;
+	case ADMIT_GATE_FULL:
+		acceptor_set_state(acceptor, listener, ACCEPTOR_FULL);
+		return false;
+	case ADMIT_GATE_RATE:
+		acceptor_set_state(acceptor, listener, ACCEPTOR_RATE);
+		/* One timer, set to the first of all listeners; the others ask and wait again. */
+		if (evtimer_pending(acceptor->rate_event, NULL) &&
+			acceptor->rate_usec <= now_usec + wait_usec)
+			return false;
+		acceptor->rate_usec = now_usec + wait_usec;
+		wait = clock_timeval(wait_usec);
+		evtimer_add(acceptor->rate_event, &wait);
+		return false;
+	}
+	return false;
+}
+
+static void
+acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const struct addr *peer,
+	enum close_reason reason, uint64_t now_usec)
+{
+	const struct close_reason_info *info = close_reason_info(reason);
+	char text[ADDR_TEXT_MAX];
+	unsigned dropped;
+
+	(void)close(fd);
+	metrics_add(acceptor_metric(acceptor, METRIC_REFUSED), 1);
+	metrics_add(acceptor_listener_metric(acceptor, listener, LISTENER_METRIC_REFUSED), 1);
+	acceptor->refused(acceptor->context, reason);
+	if (log_limit_pass(&acceptor->refuse_log, now_usec, &dropped)) {
+		struct log_context context = {
+			.listener = (*acceptor->conf)->listeners[listener].name,
+			.peer = addr_format(peer, text),
+			.reason = info->name,
+		};
+
+		log_info(&context, "%s: refused %s: %s (%u more since the last message)",
+			context.listener, text, info->text, dropped);
+	}
+}
+
+static void
+acceptor_admit(struct acceptor *acceptor, unsigned listener, struct crew_member *member, int fd,
+	const struct addr *peer, uint64_t now_usec)
+{
+	struct control_handover record = {.opened_usec = now_usec, .listener = (uint8_t)listener};
+	enum close_reason reason;
+	uint32_t source;
+
+	reason = admit_decide(acceptor->admit, listener, peer, now_usec, &source);
+	if (reason != CLOSE_NONE) {
+		acceptor_refuse(acceptor, listener, fd, peer, reason, now_usec);
+		return;
+	}
+	if (!member) {
+		admit_release(acceptor->admit, listener, source, false);
+		acceptor_refuse(acceptor, listener, fd, peer, CLOSE_REFUSED_WORKERS, now_usec);
+		return;
+	}
+	record.id = roster_add(acceptor->roster, (uint8_t)member->index, (uint8_t)listener, source);
+	if (!record.id) { /* it has as many places as admit lets in */
+		admit_release(acceptor->admit, listener, source, false);
+		acceptor_refuse(acceptor, listener, fd, peer, CLOSE_REFUSED_TOTAL, now_usec);
+		return;
+	}
+	metrics_add(acceptor_metric(acceptor, METRIC_ACCEPTED), 1);
+	metrics_add(acceptor_listener_metric(acceptor, listener, LISTENER_METRIC_ACCEPTED), 1);
+	crew_give(member, &record, fd);
+}
+
+/* Accepts one. False: no more in this turn. */
+static bool
+acceptor_accept(struct acceptor *acceptor, const struct listener_socket *item, uint64_t now_usec)
+{
+	struct sockaddr_storage sa;
+	socklen_t length = sizeof(sa);
+	struct crew_member *member;
+	struct addr peer;
+	bool full;
+	int fd;
+
+	if (!acceptor_gate(acceptor, item->listener, now_usec))
+		return false;
+	member = crew_pick(acceptor->crew, &full);
+	if (!member && !full) {
+		acceptor_set_all(acceptor, ACCEPTOR_NO_WORKER);
+		return false;
+	}
+	fd = accept4(item->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0) {
+		peer = addr_from_sockaddr((struct sockaddr *)&sa, length);
+		acceptor_admit(acceptor, item->listener, member, fd, &peer, now_usec);
+		return true;
+	}
+	switch (errno) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		acceptor_pause(acceptor, errno, now_usec);
+		return false;
+	case EAGAIN:
+		return false;
+	default:
+		/* ECONNABORTED and what accept(2) passes on from the network: the next may do. */
+		return true;
+	}
+}
+
+static void
+acceptor_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct acceptor_socket *item = arg;
+	struct acceptor *acceptor = item->acceptor;
+	uint64_t now_usec = clock_now_usec();
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < ACCEPTOR_BURST; i++)
+		if (!acceptor_accept(acceptor, item->socket, now_usec))
+			break;
+	crew_flush(acceptor->crew);
+}
+
+int
+acceptor_init(struct acceptor *acceptor, const struct listener_set *set)
+{
+	acceptor->rate_event = evtimer_new(acceptor->base, acceptor_on_rate, acceptor);
+	acceptor->pause_event = evtimer_new(acceptor->base, acceptor_on_pause_over, acceptor);
+	acceptor->sockets = calloc(set->n, sizeof(*acceptor->sockets));
+	if (!acceptor->rate_event || !acceptor->pause_event || !acceptor->sockets)
+		return -ENOMEM;
+	for (size_t i = 0; i < set->n; i++) {
+		struct acceptor_socket *item = &acceptor->sockets[i];
+
+		acceptor->n_sockets = i + 1;
+		item->acceptor = acceptor;
+		item->socket = &set->sockets[i];
+		item->event = event_new(acceptor->base, item->socket->fd, EV_READ | EV_PERSIST,
+			acceptor_on_readable, item);
+		if (!item->event || event_add(item->event, NULL) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void
+acceptor_done(struct acceptor *acceptor)
+{
+	for (size_t i = 0; i < acceptor->n_sockets; i++)
+		if (acceptor->sockets[i].event)
+			event_free(acceptor->sockets[i].event);
+	free(acceptor->sockets);
+	acceptor->sockets = NULL;
+	acceptor->n_sockets = 0;
+	if (acceptor->rate_event)
+		event_free(acceptor->rate_event);
+	if (acceptor->pause_event)
+		event_free(acceptor->pause_event);
+	acceptor->rate_event = acceptor->pause_event = NULL;
+}

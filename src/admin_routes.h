@@ -1,0 +1,31 @@
+/*
+ * admin_routes: what the admin interface answers, by the rows of commands.def.
+ *
+ * Process: S. The handlers' context is the struct supervisor.
+ */
+#ifndef MILLGATE_ADMIN_ROUTES_H
+#define MILLGATE_ADMIN_ROUTES_H
+
+#include "admin.h"
+
+extern const struct admin_route ADMIN_ROUTES[COMMAND_COUNT];
+
+/* admin_views.c */
+void admin_get_health(void *context, struct admin_request *request);
+void admin_get_stats(void *context, struct admin_request *request);
+void admin_get_metrics(void *context, struct admin_request *request);
+void admin_get_sources(void *context, struct admin_request *request);
+void admin_get_config(void *context, struct admin_request *request);
+
+/* admin_connections.c */
+void admin_get_connections(void *context, struct admin_request *request);
+void admin_get_connection(void *context, struct admin_request *request);
+void admin_delete_connections(void *context, struct admin_request *request);
+void admin_delete_connection(void *context, struct admin_request *request);
+
+/* admin_actions.c */
+void admin_post_reload(void *context, struct admin_request *request);
+void admin_post_drain(void *context, struct admin_request *request);
+void admin_post_resume(void *context, struct admin_request *request);
+
+#endif

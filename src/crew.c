@@ -1,0 +1,502 @@
+/* crew: see crew.h. */
+#include "crew.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "worker.h"
+
+/* What may wait for a worker that does not read. Beyond that it is stuck, and is killed. */
+#define CREW_CHANNEL_MAX ((size_t)4 * 1024 * 1024)
+
+static struct metrics_slot *
+crew_slot(const struct crew_member *member)
+{
+	return &member->crew->metrics->slots[1 + member->index];
+}
+
+static void
+crew_set_state(struct crew_member *member, enum crew_state state)
+{
+	struct crew *crew = member->crew;
+
+	if (member->state == CREW_UP)
+		crew->n_up--;
+	if (state == CREW_UP)
+		crew->n_up++;
+	member->state = state;
+	metrics_write(&crew->metrics->slots[0].value[METRIC_WORKERS], crew->n_up);
+	metrics_write(&crew->metrics->slots[0].value[METRIC_CAPACITY],
+		(uint64_t)crew->n_up * crew->capacity);
+}
+
+const char *
+crew_state_name(enum crew_state state)
+{
+	static const char *const names[CREW_STATE_COUNT] = {
+		[CREW_DOWN] = "down", [CREW_STARTING] = "starting", [CREW_UP] = "up"};
+	return names[state];
+}
+
+/* The channel is broken or useless: the process must go too. SIGCHLD then ends the matter. */
+static void
+crew_give_up(struct crew_member *member)
+{
+	if (member->state == CREW_DOWN)
+		return;
+	crew_set_state(member, CREW_DOWN);
+	(void)kill(member->pid, SIGKILL);
+}
+
+static void
+crew_on_message(void *context, const struct control_message *message, struct fdpass_message *fds)
+{
+	struct crew_member *member = context;
+	struct crew *crew = member->crew;
+	bool had_room = member->unadopted < CREW_UNADOPTED_MAX;
+
+	(void)fds; /* a worker sends none */
+	switch ((enum control_type)message->header.type) {
+	case CONTROL_READY:
+		crew_set_state(member, CREW_UP);
+		had_room = false;
+		break;
+	case CONTROL_ADOPTED:
+		if (message->header.count > member->unadopted)
+			break; /* nonsense; the ids are checked by whoever uses them */
+		member->unadopted -= message->header.count;
+		break;
+	default:
+		break;
+	}
+	if (message->header.type != CONTROL_READY)
+		crew->callbacks.message(crew->callbacks.context, member, message);
+	if (!had_room)
+		crew->callbacks.room(crew->callbacks.context);
+}
+
+static void
+crew_on_channel_closed(void *context)
+{
+	crew_give_up(context);
+}
+
+static void
+crew_send_batch(struct crew_member *member)
+{
+	struct control_header header = {
+		.type = CONTROL_HANDOVER, .count = (uint16_t)member->n_batch};
+	int r;
+
+	if (member->n_batch == 0)
+		return;
+	r = channel_send_fds(
+		&member->channel, &header, member->batch, member->batch_fds, member->n_batch);
+	if (r == -EAGAIN)
+		return;
+	if (r < 0) {
+		crew_give_up(member);
+		return;
+	}
+	for (unsigned i = 0; i < member->n_batch; i++)
+		(void)close(member->batch_fds[i]);
+	member->unadopted += member->n_batch;
+	member->n_batch = 0;
+}
+
+static void
+crew_flush_member(struct crew_member *member)
+{
+	static const struct control_header header = {.type = CONTROL_RELOAD};
+	int r;
+
+	if (member->conf_fd >= 0) {
+		r = channel_send_fds(&member->channel, &header, NULL, &member->conf_fd, 1);
+		if (r == -EAGAIN)
+			return;
+		(void)close(member->conf_fd);
+		member->conf_fd = -1;
+		if (r < 0) {
+			crew_give_up(member);
+			return;
+		}
+	}
+	crew_send_batch(member);
+}
+
+static void
+crew_on_writable(void *context)
+{
+	struct crew_member *member = context;
+
+	crew_flush_member(member);
+	if (member->n_batch == 0)
+		member->crew->callbacks.room(member->crew->callbacks.context);
+}
+
+/* The forked child: a worker, and nothing else of what the supervisor has. */
+static void __attribute__((noreturn)) crew_be_worker(struct crew_member *member, int channel_fd)
+{
+	struct crew_callbacks callbacks = member->crew->callbacks;
+	char name[16];
+
+	if (channel_fd > 3)
+		(void)close_range(3, (unsigned)channel_fd - 1, 0);
+	(void)close_range((unsigned)channel_fd + 1, ~0u, 0);
+	snprintf(name, sizeof(name), "millgated:%u", member->index);
+	(void)prctl(PR_SET_NAME, name);
+	exit(callbacks.run(callbacks.context, member->index, channel_fd));
+}
+
+static int
+crew_fork(struct crew_member *member)
+{
+	struct channel_callbacks callbacks = {
+		.message = crew_on_message,
+		.closed = crew_on_channel_closed,
+		.writable = crew_on_writable,
+		.context = member,
+	};
+	int fds[2];
+	int r = channel_pair(fds);
+
+	if (r < 0)
+		return r;
+	r = channel_init(
+		&member->channel, member->crew->base, fds[0], CREW_CHANNEL_MAX, &callbacks);
+	if (r < 0) {
+		(void)close(fds[1]);
+		return r;
+	}
+	fflush(NULL);
+	member->pid = fork();
+	if (member->pid == 0)
+		crew_be_worker(member, fds[1]);
+	r = -errno;
+	(void)close(fds[1]);
+	if (member->pid > 0)
+		return 0;
+	member->pid = 0;
+	channel_done(&member->channel);
+	return r;
+}
+
+static void
+crew_schedule_respawn(struct crew_member *member)
+{
+	struct timeval wait = clock_timeval(member->backoff_usec);
+
+	evtimer_add(member->respawn_event, &wait);
+	member->backoff_usec *= 2;
+	if (member->backoff_usec > CREW_BACKOFF_MAX_USEC)
+		member->backoff_usec = CREW_BACKOFF_MAX_USEC;
+}
+
+static int
+crew_spawn(struct crew_member *member)
+{
+	int r;
+
+	member->started_usec = clock_now_usec();
+	metrics_write(&crew_slot(member)->tick_usec, member->started_usec);
+	r = crew_fork(member);
+	if (r < 0)
+		return r;
+	crew_set_state(member, CREW_STARTING);
+	return 0;
+}
+
+static void
+crew_on_respawn(evutil_socket_t fd, short what, void *arg)
+{
+	struct crew_member *member = arg;
+	int r;
+
+	(void)fd;
+	(void)what;
+	if (member->crew->stopping)
+		return;
+	r = crew_spawn(member);
+	if (r == 0)
+		return;
+	log_error(NULL, "cannot start worker %u: %s", member->index, strerror(-r));
+	crew_schedule_respawn(member);
+}
+
+int
+crew_init(struct crew *crew, struct event_base *base, unsigned n, struct metrics *metrics,
+	const struct crew_callbacks *callbacks)
+{
+	struct rlimit limit;
+	uint64_t room;
+
+	assert(n > 0 && n <= CREW_MAX);
+	*crew = (struct crew){.base = base, .metrics = metrics, .callbacks = *callbacks};
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	room = limit.rlim_cur > WORKER_RESERVED_FDS ? limit.rlim_cur - WORKER_RESERVED_FDS : 1;
+	crew->capacity = room > INT32_MAX ? INT32_MAX : (uint32_t)room;
+	crew->members = calloc(n, sizeof(*crew->members));
+	if (!crew->members)
+		return -ENOMEM;
+	crew->n_members = n;
+	for (unsigned i = 0; i < n; i++) {
+		struct crew_member *member = &crew->members[i];
+
+		member->crew = crew;
+		member->index = i;
+		member->conf_fd = -1;
+		member->backoff_usec = CREW_BACKOFF_MIN_USEC;
+		member->respawn_event = evtimer_new(base, crew_on_respawn, member);
+		if (!member->respawn_event)
+			return -ENOMEM;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		int r = crew_spawn(&crew->members[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool
+crew_can_take(const struct crew_member *member)
+{
+	return member->state == CREW_UP && member->n_batch < FDPASS_FDS_MAX &&
+	       member->unadopted + member->n_batch < CREW_UNADOPTED_MAX &&
+	       member->connections < member->crew->capacity;
+}
+
+struct crew_member *
+crew_pick(struct crew *crew, bool *ret_full)
+{
+	struct crew_member *best = NULL;
+	unsigned n_full = 0;
+
+	for (unsigned i = 0; i < crew->n_members; i++) {
+		struct crew_member *member = &crew->members[(crew->next + i) % crew->n_members];
+
+		if (member->state == CREW_UP && member->connections >= crew->capacity)
+			n_full++;
+		if (crew_can_take(member) && (!best || member->connections < best->connections))
+			best = member;
+	}
+	if (best)
+		crew->next = (best->index + 1) % crew->n_members;
+	*ret_full = n_full == crew->n_members;
+	return best;
+}
+
+void
+crew_give(struct crew_member *member, const struct control_handover *record, int fd)
+{
+	assert(member->n_batch < FDPASS_FDS_MAX);
+	member->batch[member->n_batch] = *record;
+	member->batch_fds[member->n_batch++] = fd;
+	member->connections++;
+}
+
+void
+crew_flush(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->n_members; i++)
+		if (crew->members[i].n_batch > 0)
+			crew_flush_member(&crew->members[i]);
+}
+
+void
+crew_release(struct crew_member *member)
+{
+	assert(member->connections > 0);
+	member->connections--;
+}
+
+void
+crew_send(struct crew_member *member, const struct control_header *header, const void *records)
+{
+	int r;
+
+	if (member->state == CREW_DOWN)
+		return;
+	r = channel_send(&member->channel, header, records);
+	if (r == 0)
+		return;
+	log_error(NULL, "cannot talk to worker %u: %s; killing it", member->index, strerror(-r));
+	crew_give_up(member);
+}
+
+void
+crew_send_all(struct crew *crew, const struct control_header *header)
+{
+	for (unsigned i = 0; i < crew->n_members; i++)
+		crew_send(&crew->members[i], header, NULL);
+}
+
+void
+crew_send_conf(struct crew *crew, int conf_fd)
+{
+	for (unsigned i = 0; i < crew->n_members; i++) {
+		struct crew_member *member = &crew->members[i];
+
+		if (member->state == CREW_DOWN)
+			continue; /* the next one is forked with it */
+		if (member->conf_fd >= 0)
+			(void)close(member->conf_fd);
+		member->conf_fd = fcntl(conf_fd, F_DUPFD_CLOEXEC, 0);
+		if (member->conf_fd < 0)
+			crew_give_up(member);
+		else
+			crew_flush_member(member);
+	}
+}
+
+static void
+crew_log_end(const struct crew_member *member, int status)
+{
+	struct log_context context = {.worker = member->index, .has_worker = true};
+
+	if (member->crew->stopping)
+		log_debug(&context, "worker %u (pid %d) ended", member->index, (int)member->pid);
+	else if (WIFSIGNALED(status))
+		log_error(&context,
+			"worker %u (pid %d) died of signal %d (%s)%s; %u connections lost",
+			member->index, (int)member->pid, WTERMSIG(status),
+			strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "",
+			member->connections);
+	else
+		log_error(&context, "worker %u (pid %d) ended with status %d; %u connections lost",
+			member->index, (int)member->pid, WEXITSTATUS(status), member->connections);
+}
+
+static void
+crew_member_ended(struct crew_member *member, int status)
+{
+	struct crew *crew = member->crew;
+
+	channel_drain(&member->channel);
+	if (member->state != CREW_DOWN)
+		crew_set_state(member, CREW_DOWN);
+	channel_done(&member->channel);
+	crew_log_end(member, status);
+	for (unsigned i = 0; i < member->n_batch; i++)
+		(void)close(member->batch_fds[i]);
+	if (member->conf_fd >= 0)
+		(void)close(member->conf_fd);
+	member->conf_fd = -1;
+	member->n_batch = member->unadopted = 0;
+	member->pid = 0;
+	metrics_write(&crew_slot(member)->value[METRIC_QUEUED_BYTES], 0);
+	crew->callbacks.lost(crew->callbacks.context, member);
+	member->connections = 0;
+	if (crew->stopping)
+		return;
+	crew->restarts++;
+	member->restarts++;
+	metrics_write(&crew->metrics->slots[0].value[METRIC_WORKER_RESTARTS], crew->restarts);
+	if (clock_now_usec() - member->started_usec >= CREW_HEALTHY_USEC)
+		member->backoff_usec = CREW_BACKOFF_MIN_USEC;
+	crew_schedule_respawn(member);
+}
+
+void
+crew_reap(struct crew *crew)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (unsigned i = 0; i < crew->n_members; i++)
+			if (crew->members[i].pid == pid)
+				crew_member_ended(&crew->members[i], status);
+}
+
+static bool
+crew_member_hangs(const struct crew_member *member, uint64_t now_usec, uint64_t timeout_usec)
+{
+	uint64_t tick_usec = metrics_read(&crew_slot(member)->tick_usec);
+
+	return member->pid > 0 && now_usec > tick_usec && now_usec - tick_usec > timeout_usec;
+}
+
+void
+crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec)
+{
+	for (unsigned i = 0; i < crew->n_members; i++) {
+		struct crew_member *member = &crew->members[i];
+		struct log_context context = {.worker = i, .has_worker = true};
+
+		if (member->state == CREW_DOWN ||
+			!crew_member_hangs(member, now_usec, timeout_usec))
+			continue;
+		log_error(&context, "worker %u (pid %d) has not ticked for %.1f s; killing it", i,
+			(int)member->pid, (double)timeout_usec / 1e6);
+		crew_give_up(member);
+	}
+}
+
+bool
+crew_ticks(const struct crew *crew, uint64_t now_usec, uint64_t timeout_usec)
+{
+	for (unsigned i = 0; i < crew->n_members; i++)
+		if (crew_member_hangs(&crew->members[i], now_usec, timeout_usec))
+			return false;
+	return true;
+}
+
+void
+crew_stop(struct crew *crew)
+{
+	static const struct control_header stop = {.type = CONTROL_STOP};
+
+	crew->stopping = true;
+	crew_send_all(crew, &stop);
+}
+
+unsigned
+crew_running(const struct crew *crew)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < crew->n_members; i++)
+		n += crew->members[i].pid > 0;
+	return n;
+}
+
+void
+crew_kill(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->n_members; i++)
+		if (crew->members[i].pid > 0)
+			(void)kill(crew->members[i].pid, SIGKILL);
+}
+
+void
+crew_done(struct crew *crew)
+{
+	crew_kill(crew);
+	for (unsigned i = 0; i < crew->n_members; i++) {
+		struct crew_member *member = &crew->members[i];
+
+		if (member->pid > 0)
+			(void)waitpid(member->pid, NULL, 0);
+		channel_done(&member->channel);
+		if (member->respawn_event)
+			event_free(member->respawn_event);
+		if (member->conf_fd >= 0)
+			(void)close(member->conf_fd);
+		for (unsigned n = 0; n < member->n_batch; n++)
+			(void)close(member->batch_fds[n]);
+	}
+	free(crew->members);
+	*crew = (struct crew){0};
+}

@@ -1,0 +1,126 @@
+/*
+ * crew: the workers, as the supervisor sees them.
+ *
+ * Process: S. Forks them, hands connections to them in batches, replaces those that die or hang.
+ * What they report goes to the callbacks.
+ */
+#ifndef MILLGATE_CREW_H
+#define MILLGATE_CREW_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "channel.h"
+#include "log.h"
+#include "metrics.h"
+
+#define CREW_MAX METRICS_WORKERS_MAX
+/* Connections sent to a worker that it has not confirmed yet. One that hangs swallows no more. */
+#define CREW_UNADOPTED_MAX 1024
+#define CREW_BACKOFF_MIN_USEC 100000
+#define CREW_BACKOFF_MAX_USEC 30000000
+#define CREW_HEALTHY_USEC 60000000 /* a worker that lived so long died for a new reason */
+
+enum crew_state {
+	CREW_DOWN = 0, /* none; waiting to be replaced */
+	CREW_STARTING, /* forked, not READY yet */
+	CREW_UP,
+	CREW_STATE_COUNT,
+};
+
+struct crew;
+
+struct crew_member {
+	struct crew *crew;
+	unsigned index;
+	enum crew_state state;
+	pid_t pid;
+	struct channel channel;
+	uint32_t connections; /* handed to it and not closed, the batch included */
+	uint32_t unadopted;   /* sent to it and not yet confirmed */
+	uint64_t started_usec;
+	uint64_t backoff_usec;
+	uint64_t restarts;
+	struct event *respawn_event;
+	int conf_fd; /* a configuration still to be sent, or -1 */
+	unsigned n_batch;
+	struct control_handover batch[FDPASS_FDS_MAX];
+	int batch_fds[FDPASS_FDS_MAX];
+};
+
+struct crew_callbacks {
+	/* In the forked child: runs the worker and returns its exit status. */
+	int (*run)(void *context, unsigned index, int channel_fd);
+	/* A message other than READY. */
+	void (*message)(
+		void *context, struct crew_member *member, const struct control_message *message);
+	/* The worker is gone and its last words were passed on: what it held is lost. */
+	void (*lost)(void *context, struct crew_member *member);
+	/* A worker that could take nothing can take connections again. */
+	void (*room)(void *context);
+	void *context;
+};
+
+struct crew {
+	struct event_base *base;
+	struct metrics *metrics;
+	struct crew_callbacks callbacks;
+	struct crew_member *members;
+	unsigned n_members;
+	uint32_t capacity; /* connections that one worker's fd limit allows */
+	unsigned n_up;
+	unsigned next; /* ties between equally loaded workers go round */
+	uint64_t restarts;
+	bool stopping;
+	struct log_limit log_limit;
+};
+
+/* Starts `n` workers. -errno; crew_done() is needed in any case. */
+int crew_init(struct crew *crew, struct event_base *base, unsigned n, struct metrics *metrics,
+	const struct crew_callbacks *callbacks) MG_MUST_CHECK;
+/* Kills what still runs. */
+void crew_done(struct crew *crew);
+
+/* The least loaded worker that can take one more, or NULL. *ret_full tells why: true when all
+ * workers that are up are at capacity, false when it is worth waiting for one. */
+struct crew_member *crew_pick(struct crew *crew, bool *ret_full);
+
+/* Puts a connection into the worker's batch; takes fd. */
+void crew_give(struct crew_member *member, const struct control_handover *record, int fd);
+
+/* Sends all batches. */
+void crew_flush(struct crew *crew);
+
+/* A connection of this worker is closed. */
+void crew_release(struct crew_member *member);
+
+/* Sends to one or to all that run. A worker to which nothing can be said any more is killed. */
+void crew_send(
+	struct crew_member *member, const struct control_header *header, const void *records);
+void crew_send_all(struct crew *crew, const struct control_header *header);
+
+/* RELOAD with the file that holds the new configuration; it is sent before any connection that is
+ * given to the worker from now on. */
+void crew_send_conf(struct crew *crew, int conf_fd);
+
+/* SIGCHLD: collects those that ended. */
+void crew_reap(struct crew *crew);
+
+/* Kills workers that have not ticked since `timeout_usec`. */
+void crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
+
+/* Has every worker that is up ticked within `timeout_usec`? */
+bool crew_ticks(const struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
+
+/* Tells all to stop. None is replaced from now on. */
+void crew_stop(struct crew *crew);
+/* Workers that have not ended. */
+unsigned crew_running(const struct crew *crew);
+/* SIGKILL for those that did not stop in time. */
+void crew_kill(struct crew *crew);
+
+/* "down", "starting", "up". */
+const char *crew_state_name(enum crew_state state);
+
+#endif

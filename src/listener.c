@@ -1,0 +1,284 @@
+/* listener: see listener.h. */
+#include "listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LISTENER_ADMIN_BACKLOG 64
+#define LISTENER_KEEPALIVE_PROBES 4 /* unanswered, after which the client is gone */
+
+/* Is this a listening stream socket of a family that we serve? */
+static int
+listener_check_fd(int fd, struct sockaddr_storage *ret_name, socklen_t *ret_length)
+{
+	socklen_t length = sizeof(*ret_name);
+	int value;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &(socklen_t){sizeof(value)}) < 0)
+		return -errno;
+	if (value != SOCK_STREAM)
+		return -EPROTOTYPE;
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &(socklen_t){sizeof(value)}) < 0)
+		return -errno;
+	if (!value)
+		return -EINVAL;
+	if (getsockname(fd, (struct sockaddr *)ret_name, &length) < 0)
+		return -errno;
+	if (ret_name->ss_family != AF_INET && ret_name->ss_family != AF_INET6 &&
+		ret_name->ss_family != AF_UNIX)
+		return -EAFNOSUPPORT;
+	*ret_length = length;
+	return 0;
+}
+
+static int
+listener_add(struct listener_set *set, int fd, unsigned listener, bool bound,
+	const struct sockaddr_storage *name, socklen_t length)
+{
+	struct listener_socket *sockets =
+		realloc(set->sockets, (set->n + 1) * sizeof(*set->sockets));
+
+	if (!sockets)
+		return -ENOMEM;
+	set->sockets = sockets;
+	sockets[set->n] = (struct listener_socket){
+		.fd = fd,
+		.listener = listener,
+		.bound = bound,
+		.tcp = name->ss_family != AF_UNIX,
+	};
+	addr_format_listen((const struct sockaddr *)name, length, sockets[set->n].address);
+	set->n++;
+	return 0;
+}
+
+static int
+listener_adopt(struct listener_set *set, const struct conf *conf, const struct notify_fd *passed,
+	struct mg_error *reterr_error)
+{
+	const struct conf_listener *listener = conf_find_listener(conf, passed->name);
+	bool admin = strcmp(passed->name, LISTENER_ADMIN_NAME) == 0;
+	struct sockaddr_storage name;
+	socklen_t length = 0;
+	int r;
+
+	if (!admin && !listener)
+		return mg_error_set(reterr_error, -ENOENT,
+			"systemd passed a socket named \"%s\" (FileDescriptorName=), and the "
+			"configuration has no listener of this name",
+			passed->name);
+	r = listener_check_fd(passed->fd, &name, &length);
+	if (r < 0)
+		return mg_error_set(reterr_error, r,
+			"the descriptor %d that systemd passed as \"%s\" is not a listening stream "
+			"socket (TCP or Unix): %s",
+			passed->fd, passed->name, strerror(-r));
+	if (!admin)
+		return listener_add(set, passed->fd, (unsigned)(listener - conf->listeners), false,
+			&name, length);
+	if (set->admin_fd >= 0)
+		return mg_error_set(reterr_error, -EEXIST,
+			"systemd passed more than one socket named \"%s\"", LISTENER_ADMIN_NAME);
+	set->admin_fd = passed->fd;
+	return 0;
+}
+
+/* A Unix socket that nobody listens on any more, left behind by a crash, is in the way. */
+static void
+listener_remove_stale(const struct sockaddr_un *sun, socklen_t length)
+{
+	struct stat st;
+	int fd;
+
+	if (sun->sun_path[0] == '\0' || lstat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, (const struct sockaddr *)sun, length) < 0 && errno == ECONNREFUSED)
+		(void)unlink(sun->sun_path);
+	(void)close(fd);
+}
+
+/* A bound, listening socket, or -errno. */
+static int
+listener_bind(const struct sockaddr_storage *sa, socklen_t length, uint64_t backlog, uint64_t mode)
+{
+	const struct sockaddr_un *sun = (const struct sockaddr_un *)sa;
+	int one = 1, zero = 0, fd, r;
+
+	fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (sa->ss_family == AF_UNIX)
+		listener_remove_stale(sun, length);
+	else
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* [::] serves IPv4 too, whatever net.ipv6.bindv6only says. */
+	if (sa->ss_family == AF_INET6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	/* The path gets its permissions before anybody can connect: at listen. */
+	if (bind(fd, (const struct sockaddr *)sa, length) < 0 ||
+		(sa->ss_family == AF_UNIX && sun->sun_path[0] &&
+			chmod(sun->sun_path, (mode_t)mode) < 0) ||
+		listen(fd, (int)backlog) < 0) {
+		r = -errno;
+		(void)close(fd);
+		return r;
+	}
+	return fd;
+}
+
+static int
+listener_bind_conf(struct listener_set *set, const struct conf *conf, unsigned index,
+	struct mg_error *reterr_error)
+{
+	const struct conf_listener *listener = &conf->listeners[index];
+	struct sockaddr_storage sa;
+	socklen_t length;
+	int fd, r;
+
+	if (!listener->address[0])
+		return mg_error_set(reterr_error, -EDESTADDRREQ,
+			"listener \"%s\" has no address, and systemd passed no socket of this name",
+			listener->name);
+	r = addr_parse_listen(listener->address, &sa, &length, reterr_error);
+	if (r < 0)
+		return r;
+	fd = listener_bind(&sa, length, listener->backlog, listener->mode);
+	if (fd < 0)
+		return mg_error_set(reterr_error, fd, "listener \"%s\": cannot listen on %s: %s",
+			listener->name, listener->address, strerror(-fd));
+	r = listener_add(set, fd, index, true, &sa, length);
+	if (r < 0)
+		(void)close(fd);
+	return r;
+}
+
+static int
+listener_bind_admin(
+	struct listener_set *set, const struct conf *conf, struct mg_error *reterr_error)
+{
+	struct sockaddr_storage storage = {0};
+	struct sockaddr_un *sun = (struct sockaddr_un *)&storage;
+	int fd;
+
+	sun->sun_family = AF_UNIX;
+	snprintf(sun->sun_path, sizeof(sun->sun_path), "%s", conf->admin_socket);
+	fd = listener_bind(&storage, sizeof(*sun), LISTENER_ADMIN_BACKLOG, conf->admin_mode);
+	if (fd < 0)
+		return mg_error_set(reterr_error, fd, "admin.socket: cannot listen on %s: %s",
+			conf->admin_socket, strerror(-fd));
+	set->admin_fd = fd;
+	memcpy(set->admin_path, sun->sun_path, sizeof(set->admin_path));
+	return 0;
+}
+
+static bool
+listener_has_socket(const struct listener_set *set, unsigned listener)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (set->sockets[i].listener == listener)
+			return true;
+	return false;
+}
+
+static int
+listener_open_each(const struct conf *conf, struct notify_fd *passed, int n_passed,
+	struct listener_set *set, struct mg_error *reterr_error)
+{
+	int r;
+
+	for (int i = 0; i < n_passed; i++) {
+		r = listener_adopt(set, conf, &passed[i], reterr_error);
+		if (r < 0)
+			return r;
+	}
+	for (unsigned i = 0; i < conf->n_listeners; i++) {
+		if (listener_has_socket(set, i))
+			continue;
+		r = listener_bind_conf(set, conf, i, reterr_error);
+		if (r < 0)
+			return r;
+	}
+	if (set->admin_fd < 0 && conf->admin_socket[0])
+		return listener_bind_admin(set, conf, reterr_error);
+	return 0;
+}
+
+int
+listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passed,
+	struct listener_set *ret_set, struct mg_error *reterr_error)
+{
+	struct listener_set set = {.admin_fd = -1};
+	int r = listener_open_each(conf, passed, n_passed, &set, reterr_error);
+
+	if (r < 0) {
+		if (r == -ENOMEM)
+			mg_error_set(reterr_error, r, "out of memory");
+		listener_close_all(&set);
+		return r;
+	}
+	listener_set_options(&set, conf);
+	*ret_set = set;
+	return 0;
+}
+
+void
+listener_close_all(struct listener_set *set)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		const struct listener_socket *item = &set->sockets[i];
+
+		(void)close(item->fd);
+		if (item->bound && strncmp(item->address, "unix:/", 6) == 0)
+			(void)unlink(item->address + 5);
+	}
+	free(set->sockets);
+	if (set->admin_fd >= 0)
+		(void)close(set->admin_fd);
+	if (set->admin_path[0])
+		(void)unlink(set->admin_path);
+	*set = (struct listener_set){.admin_fd = -1};
+}
+
+static void
+listener_set_keepalive(int fd, uint64_t keepalive_usec)
+{
+	int on = keepalive_usec > 0;
+	int idle = (int)(keepalive_usec / 1000000);
+	int interval = idle / LISTENER_KEEPALIVE_PROBES, probes = LISTENER_KEEPALIVE_PROBES;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	if (!on)
+		return;
+	if (interval < 1)
+		interval = 1;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+void
+listener_set_options(const struct listener_set *set, const struct conf *conf)
+{
+	int one = 1;
+
+	for (size_t i = 0; i < set->n; i++) {
+		const struct listener_socket *item = &set->sockets[i];
+
+		if (!item->tcp)
+			continue;
+		/* Linux hands TCP_NODELAY and the keepalive settings on to accepted sockets: set
+		 * here once, they cost no system call for each connection. */
+		(void)setsockopt(item->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		listener_set_keepalive(item->fd, conf->listeners[item->listener].keepalive);
+	}
+}

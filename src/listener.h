@@ -1,0 +1,50 @@
+/*
+ * listener: the listening sockets: those that systemd passes, and those we bind.
+ *
+ * Process: S. Decides nothing about connections.
+ */
+#ifndef MILLGATE_LISTENER_H
+#define MILLGATE_LISTENER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "addr.h"
+#include "conf.h"
+#include "notify.h"
+
+/* systemd's FileDescriptorName= of the admin socket; no listener may have this name. */
+#define LISTENER_ADMIN_NAME "admin"
+
+/* One socket. A listener may have several. */
+struct listener_socket {
+	int fd;            /* owned */
+	unsigned listener; /* index in the configuration */
+	bool bound;        /* by us, so that a Unix socket's path is ours to remove */
+	bool tcp;
+	char address[ADDR_LISTEN_TEXT_MAX];
+};
+
+struct listener_set {
+	struct listener_socket *sockets;
+	size_t n;
+	int admin_fd;         /* -1: no admin socket; taken by who uses it, who then writes -1 */
+	char admin_path[108]; /* of one that we bound, to be removed; "" otherwise */
+};
+
+/*
+ * Opens all sockets of the configuration. Takes the descriptors of `passed`. A passed name without
+ * a listener, a listener with neither, a descriptor that is no listening stream socket, and an
+ * address that cannot be bound are errors: -errno, with text that names them.
+ */
+int listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passed,
+	struct listener_set *ret_set, struct mg_error *reterr_error) MG_MUST_CHECK;
+
+/* Closes all and removes the paths of Unix sockets that we bound. */
+void listener_close_all(struct listener_set *set);
+
+/* Sets what accepted sockets inherit; again after a reload. Failures are not errors: a Unix socket
+ * has none of it. */
+void listener_set_options(const struct listener_set *set, const struct conf *conf);
+
+#endif

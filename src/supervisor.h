@@ -1,0 +1,77 @@
+/*
+ * supervisor: the process that owns the listeners, the limits and the workers.
+ *
+ * Process: S. Starts, stops and reloads; keeps the counts right when connections close and workers
+ * die. Never reads a byte that a client sent.
+ */
+#ifndef MILLGATE_SUPERVISOR_H
+#define MILLGATE_SUPERVISOR_H
+
+#include "acceptor.h"
+#include "admin.h"
+#include "admit.h"
+#include "conf.h"
+#include "crew.h"
+#include "inspect.h"
+#include "listener.h"
+#include "metrics.h"
+#include "recount.h"
+#include "roster.h"
+#include "shed.h"
+#include "signals.h"
+
+struct supervisor {
+	struct event_base *base;
+	const char *conf_path; /* borrowed */
+	struct conf *conf;
+	struct metrics *metrics;
+	struct admit *admit;
+	struct roster *roster;
+	struct listener_set listeners;
+	struct crew crew;
+	struct acceptor acceptor;
+	struct signals signals;
+	struct shed shed;
+	struct recount recount;
+	struct inspect inspect;
+	struct admin *admin; /* NULL: no admin socket */
+	struct event *tick_event, *watchdog_event, *stop_event;
+	uint64_t start_usec;
+	uint64_t closed[CLOSE_REASON_COUNT];
+	struct log_limit closed_log;
+	bool ready; /* systemd was told */
+	bool draining;
+	bool stopping;
+	char status[256]; /* what systemd was last told */
+};
+
+/* Runs until SIGTERM or SIGINT. Takes `conf`. Returns the exit status of the process. */
+int supervisor_run(const char *conf_path, struct conf *conf);
+
+/* Reads the configuration file again (supervisor_reload.c). What changed and what would need a
+ * restart is returned as lists of keys, owned by the caller. -EINVAL: `errors` says what is wrong,
+ * nothing was changed. */
+struct supervisor_changes {
+	json_t *changed, *needs_restart;
+};
+int supervisor_reload(struct supervisor *supervisor, struct supervisor_changes *ret_changes,
+	struct conf_errors *errors) MG_MUST_CHECK;
+
+/* The limits of the configuration, as admit wants them. */
+struct admit_limits supervisor_admit_limits(const struct conf *conf);
+
+/* Stops accepting and closes all over so many microseconds, until resumed. */
+void supervisor_drain(struct supervisor *supervisor, uint64_t over_usec);
+void supervisor_resume(struct supervisor *supervisor);
+
+/* What is wrong, and what will be one day, as JSON lists of sentences. New references. */
+json_t *supervisor_problems(const struct supervisor *supervisor);
+json_t *supervisor_warnings(const struct supervisor *supervisor);
+
+/* Brings the gauges of the supervisor's metrics up to date, before somebody looks. */
+void supervisor_refresh_metrics(struct supervisor *supervisor);
+
+/* Connections that the workers' file descriptor limits allow. */
+uint64_t supervisor_capacity(const struct supervisor *supervisor);
+
+#endif

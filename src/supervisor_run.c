@@ -1,0 +1,386 @@
+/*
+ * supervisor_run: the supervisor's start, its loop and its end.
+ *
+ * Process: S.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "admin_routes.h"
+#include "clock.h"
+#include "notify.h"
+#include "supervisor_private.h"
+#include "worker.h"
+
+#define SUPERVISOR_TICK_USEC 1000000
+
+static void
+supervisor_format_status(const struct supervisor *supervisor, char *buf, size_t size)
+{
+	const char *state = supervisor->stopping   ? "Stopping"
+			    : supervisor->draining ? "Draining"
+						   : "Ready";
+	uint32_t connections = admit_connections(supervisor->admit);
+	uint64_t limit = supervisor->conf->limit_connections;
+
+	snprintf(buf, size, "%s: %u of %" PRIu64 " connections (%.1f %%), %u of %u workers%s",
+		state, connections, limit, 100.0 * connections / (double)limit,
+		supervisor->crew.n_up, supervisor->crew.n_members,
+		supervisor->acceptor.paused ? ", accepting pauses: no descriptors or memory" : "");
+}
+
+void
+supervisor_say_ready(struct supervisor *supervisor)
+{
+	if (supervisor->ready || supervisor->crew.n_up < supervisor->crew.n_members)
+		return;
+	supervisor->ready = true;
+	supervisor_format_status(supervisor, supervisor->status, sizeof(supervisor->status));
+	notify_ready(supervisor->status);
+	log_info(NULL, "ready: %u workers, up to %" PRIu64 " connections",
+		supervisor->crew.n_members, supervisor->conf->limit_connections);
+}
+
+void
+supervisor_say_reloaded(struct supervisor *supervisor)
+{
+	notify_ready(supervisor->status);
+}
+
+static void
+supervisor_on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *supervisor = arg;
+	char status[sizeof(supervisor->status)];
+
+	(void)fd;
+	(void)what;
+	crew_watch(&supervisor->crew, clock_now_usec(), supervisor->conf->worker_timeout);
+	supervisor_format_status(supervisor, status, sizeof(status));
+	if (supervisor->ready && strcmp(status, supervisor->status) != 0) {
+		memcpy(supervisor->status, status, sizeof(status));
+		notify_status(status);
+	}
+}
+
+static void
+supervisor_on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	const struct supervisor *supervisor = arg;
+
+	(void)fd;
+	(void)what;
+	if (crew_ticks(&supervisor->crew, clock_now_usec(), supervisor->conf->worker_timeout))
+		notify_watchdog();
+}
+
+static void
+supervisor_on_stop_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *supervisor = arg;
+
+	(void)fd;
+	(void)what;
+	log_warning(NULL, "%u workers did not stop in time; killing them",
+		crew_running(&supervisor->crew));
+	crew_kill(&supervisor->crew);
+}
+
+static void
+supervisor_stop(struct supervisor *supervisor)
+{
+	struct timeval wait = clock_timeval(supervisor->conf->stop_timeout);
+
+	if (supervisor->stopping) { /* asked twice: now */
+		crew_kill(&supervisor->crew);
+		return;
+	}
+	log_info(NULL, "stopping: %u connections are closed", admit_connections(supervisor->admit));
+	supervisor->stopping = true;
+	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_STOP);
+	supervisor_format_status(supervisor, supervisor->status, sizeof(supervisor->status));
+	notify_stopping(supervisor->status);
+	crew_stop(&supervisor->crew);
+	evtimer_add(supervisor->stop_event, &wait);
+}
+
+static void
+supervisor_on_hangup(struct supervisor *supervisor)
+{
+	struct conf_errors errors = {0};
+	struct supervisor_changes changes;
+
+	if (supervisor_reload(supervisor, &changes, &errors) == 0) {
+		json_decref(changes.changed);
+		json_decref(changes.needs_restart);
+	}
+	conf_errors_done(&errors);
+}
+
+static void
+supervisor_on_signal(void *context, int signal)
+{
+	struct supervisor *supervisor = context;
+
+	switch (signal) {
+	case SIGCHLD:
+		crew_reap(&supervisor->crew);
+		break;
+	case SIGHUP:
+		supervisor_on_hangup(supervisor);
+		break;
+	default:
+		supervisor_stop(supervisor);
+	}
+}
+
+static void
+supervisor_on_recounted(void *context)
+{
+	(void)context;
+	log_info(NULL, "sources are counted by the new prefixes");
+}
+
+/* In a forked worker. */
+static int
+supervisor_be_worker(void *context, unsigned index, int channel_fd)
+{
+	struct supervisor *supervisor = context;
+
+	return worker_run(index, supervisor->conf, supervisor->metrics, channel_fd);
+}
+
+/* One worker for each CPU that this process may use. */
+static unsigned
+supervisor_worker_count(const struct conf *conf)
+{
+	cpu_set_t set;
+	int n = 1;
+
+	if (conf->workers)
+		return (unsigned)conf->workers;
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		n = CPU_COUNT(&set);
+	return n > CREW_MAX ? CREW_MAX : (unsigned)n;
+}
+
+/* The soft limit of descriptors is a default for programs that use select(2). */
+static void
+supervisor_raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning(NULL, "cannot raise the limit of file descriptors to %ju: %s",
+			(uintmax_t)limit.rlim_max, strerror(errno));
+}
+
+static int
+supervisor_open_listeners(struct supervisor *supervisor, struct mg_error *reterr_error)
+{
+	struct notify_fd *passed = NULL;
+	int n = notify_take_fds(&passed), r;
+
+	if (n < 0)
+		return mg_error_set(reterr_error, n,
+			"cannot take the sockets that systemd passed: %s", strerror(-n));
+	r = listener_open_all(supervisor->conf, passed, n, &supervisor->listeners, reterr_error);
+	notify_fds_free(passed, n);
+	return r;
+}
+
+static int
+supervisor_init_tables(struct supervisor *supervisor)
+{
+	struct admit_limits limits = supervisor_admit_limits(supervisor->conf);
+
+	supervisor->metrics = metrics_new(supervisor_worker_count(supervisor->conf));
+	/* For the highest limit that a reload may set: a table costs what is touched of it. */
+	supervisor->admit = admit_new(&limits, ROSTER_CONNECTIONS_MAX, clock_now_usec());
+	supervisor->roster = roster_new(ROSTER_CONNECTIONS_MAX);
+	if (!supervisor->metrics || !supervisor->admit || !supervisor->roster)
+		return -ENOMEM;
+	supervisor->shed = (struct shed){
+		.crew = &supervisor->crew,
+		.metrics = supervisor->metrics,
+		.limit_bytes = supervisor->conf->queued_total,
+	};
+	supervisor->recount = (struct recount){
+		.crew = &supervisor->crew,
+		.admit = supervisor->admit,
+		.roster = supervisor->roster,
+		.acceptor = &supervisor->acceptor,
+		.done = supervisor_on_recounted,
+		.context = supervisor,
+	};
+	supervisor->inspect = (struct inspect){
+		.base = supervisor->base,
+		.crew = &supervisor->crew,
+		.admit = supervisor->admit,
+		.roster = supervisor->roster,
+	};
+	inspect_init(&supervisor->inspect);
+	return 0;
+}
+
+static int
+supervisor_init_acceptor(struct supervisor *supervisor)
+{
+	supervisor->acceptor = (struct acceptor){
+		.base = supervisor->base,
+		.conf = &supervisor->conf,
+		.admit = supervisor->admit,
+		.roster = supervisor->roster,
+		.crew = &supervisor->crew,
+		.metrics = supervisor->metrics,
+		.refused = supervisor_on_refused,
+		.context = supervisor,
+	};
+	return acceptor_init(&supervisor->acceptor, &supervisor->listeners);
+}
+
+static int
+supervisor_init_events(struct supervisor *supervisor)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, 0};
+	struct timeval tick = clock_timeval(SUPERVISOR_TICK_USEC);
+	struct timeval watchdog = clock_timeval(notify_watchdog_usec() / 2);
+	int r = signals_init(
+		&supervisor->signals, supervisor->base, signals, supervisor_on_signal, supervisor);
+
+	if (r < 0)
+		return r;
+	supervisor->tick_event =
+		event_new(supervisor->base, -1, EV_PERSIST, supervisor_on_tick, supervisor);
+	supervisor->watchdog_event =
+		event_new(supervisor->base, -1, EV_PERSIST, supervisor_on_watchdog, supervisor);
+	supervisor->stop_event =
+		evtimer_new(supervisor->base, supervisor_on_stop_timeout, supervisor);
+	if (!supervisor->tick_event || !supervisor->watchdog_event || !supervisor->stop_event ||
+		event_add(supervisor->tick_event, &tick) < 0)
+		return -ENOMEM;
+	if (notify_watchdog_usec() && event_add(supervisor->watchdog_event, &watchdog) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int
+supervisor_init_rest(struct supervisor *supervisor)
+{
+	const struct crew_callbacks callbacks = {
+		.run = supervisor_be_worker,
+		.message = supervisor_on_message,
+		.lost = supervisor_on_lost,
+		.room = supervisor_on_room,
+		.context = supervisor,
+	};
+	int r = supervisor_init_tables(supervisor);
+
+	if (r == 0)
+		r = supervisor_init_events(supervisor);
+	if (r == 0 && supervisor->listeners.admin_fd >= 0) {
+		supervisor->admin = admin_new(supervisor->base, supervisor->listeners.admin_fd,
+			ADMIN_ROUTES, supervisor, supervisor->metrics);
+		supervisor->listeners.admin_fd = -1;
+		if (!supervisor->admin)
+			r = -ENOMEM;
+	}
+	if (r == 0)
+		r = supervisor_init_acceptor(supervisor);
+	/* The workers last: what they inherit of the rest they close. */
+	if (r == 0)
+		r = crew_init(&supervisor->crew, supervisor->base,
+			supervisor_worker_count(supervisor->conf), supervisor->metrics, &callbacks);
+	return r;
+}
+
+static void
+supervisor_done(struct supervisor *supervisor)
+{
+	struct event *events[] = {
+		supervisor->tick_event, supervisor->watchdog_event, supervisor->stop_event};
+
+	crew_done(&supervisor->crew);
+	admin_free(supervisor->admin);
+	inspect_done(&supervisor->inspect);
+	acceptor_done(&supervisor->acceptor);
+	listener_close_all(&supervisor->listeners);
+	signals_done(&supervisor->signals);
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		if (events[i])
+			event_free(events[i]);
+	admit_free(supervisor->admit);
+	roster_free(supervisor->roster);
+	metrics_free(supervisor->metrics);
+	if (supervisor->base)
+		event_base_free(supervisor->base);
+	conf_free(supervisor->conf);
+}
+
+static void
+supervisor_log_warnings(const struct supervisor *supervisor)
+{
+	json_t *warnings = supervisor_warnings(supervisor), *warning;
+	size_t i;
+
+	json_array_foreach(warnings, i, warning)
+		log_warning(NULL, "%s", json_string_value(warning));
+	json_decref(warnings);
+}
+
+static int
+supervisor_start(struct supervisor *supervisor)
+{
+	struct mg_error error = {""};
+	int r;
+
+	supervisor_raise_fd_limit();
+	supervisor->listeners.admin_fd = -1;
+	supervisor->start_usec = clock_now_usec();
+	supervisor->base = event_base_new();
+	r = supervisor->base ? supervisor_open_listeners(supervisor, &error) : -ENOMEM;
+	if (r == 0)
+		r = supervisor_init_rest(supervisor);
+	if (r == 0)
+		return 0;
+	if (!error.text[0])
+		mg_error_set(&error, r, "cannot start: %s", strerror(-r));
+	log_error(NULL, "%s", error.text);
+	notify_failed(-r, error.text);
+	return r;
+}
+
+int
+supervisor_run(const char *conf_path, struct conf *conf)
+{
+	struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
+	int r;
+
+	if (!supervisor) {
+		conf_free(conf);
+		return EXIT_FAILURE;
+	}
+	supervisor->conf_path = conf_path;
+	supervisor->conf = conf;
+	log_open("supervisor");
+	log_set_level((enum log_level)conf->log_level);
+	signals_block();
+	r = supervisor_start(supervisor);
+	if (r == 0) {
+		supervisor_log_warnings(supervisor);
+		while (!(supervisor->stopping && crew_running(&supervisor->crew) == 0))
+			event_base_loop(supervisor->base, EVLOOP_ONCE);
+		log_info(NULL, "stopped");
+	}
+	supervisor_done(supervisor);
+	free(supervisor);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
