@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "log.h"
 #include "worker.h"
 
 /* What may wait for a worker that does not read. Beyond that it is stuck, and is killed. */
@@ -57,31 +58,45 @@ crew_give_up(struct crew_member *member)
 	(void)kill(member->pid, SIGKILL);
 }
 
+static bool
+crew_can_take(const struct crew_member *member)
+{
+	return member->state == CREW_UP && member->n_batch < FDPASS_FDS_MAX &&
+	       member->unadopted + member->n_batch < CREW_UNADOPTED_MAX &&
+	       member->connections < member->crew->capacity;
+}
+
+/* Something has changed for the better with this worker. */
+static void
+crew_check_room(struct crew_member *member)
+{
+	struct crew *crew = member->crew;
+
+	if (!crew->starved || !crew_can_take(member))
+		return;
+	crew->starved = false;
+	crew->callbacks.room(crew->callbacks.context);
+}
+
 static void
 crew_on_message(void *context, const struct control_message *message, struct fdpass_message *fds)
 {
 	struct crew_member *member = context;
 	struct crew *crew = member->crew;
-	bool had_room = member->unadopted < CREW_UNADOPTED_MAX;
 
 	(void)fds; /* a worker sends none */
-	switch ((enum control_type)message->header.type) {
-	case CONTROL_READY:
+	if (message->header.type == CONTROL_READY) {
 		crew_set_state(member, CREW_UP);
-		had_room = false;
-		break;
-	case CONTROL_ADOPTED:
-		if (message->header.count > member->unadopted)
-			break; /* nonsense; the ids are checked by whoever uses them */
-		member->unadopted -= message->header.count;
-		break;
-	default:
-		break;
-	}
-	if (message->header.type != CONTROL_READY)
-		crew->callbacks.message(crew->callbacks.context, member, message);
-	if (!had_room)
+		crew->starved = false;
 		crew->callbacks.room(crew->callbacks.context);
+		return;
+	}
+	/* More than it was sent would be nonsense; the ids are checked by whoever uses them. */
+	if (message->header.type == CONTROL_ADOPTED &&
+		message->header.count <= member->unadopted)
+		member->unadopted -= message->header.count;
+	crew->callbacks.message(crew->callbacks.context, member, message);
+	crew_check_room(member);
 }
 
 static void
@@ -139,8 +154,7 @@ crew_on_writable(void *context)
 	struct crew_member *member = context;
 
 	crew_flush_member(member);
-	if (member->n_batch == 0)
-		member->crew->callbacks.room(member->crew->callbacks.context);
+	crew_check_room(member);
 }
 
 /* The forked child: a worker, and nothing else of what the supervisor has. */
@@ -269,14 +283,6 @@ crew_init(struct crew *crew, struct event_base *base, unsigned n, struct metrics
 	return 0;
 }
 
-static bool
-crew_can_take(const struct crew_member *member)
-{
-	return member->state == CREW_UP && member->n_batch < FDPASS_FDS_MAX &&
-	       member->unadopted + member->n_batch < CREW_UNADOPTED_MAX &&
-	       member->connections < member->crew->capacity;
-}
-
 struct crew_member *
 crew_pick(struct crew *crew, bool *ret_full)
 {
@@ -293,6 +299,7 @@ crew_pick(struct crew *crew, bool *ret_full)
 	}
 	if (best)
 		crew->next = (best->index + 1) % crew->n_members;
+	crew->starved = !best;
 	*ret_full = n_full == crew->n_members;
 	return best;
 }

@@ -12,7 +12,6 @@
 #include <sys/types.h>
 
 #include "channel.h"
-#include "log.h"
 #include "metrics.h"
 
 #define CREW_MAX METRICS_WORKERS_MAX
@@ -57,7 +56,7 @@ struct crew_callbacks {
 		void *context, struct crew_member *member, const struct control_message *message);
 	/* The worker is gone and its last words were passed on: what it held is lost. */
 	void (*lost)(void *context, struct crew_member *member);
-	/* A worker that could take nothing can take connections again. */
+	/* A worker is up, or one can take connections again after crew_pick() found nobody. */
 	void (*room)(void *context);
 	void *context;
 };
@@ -73,7 +72,7 @@ struct crew {
 	unsigned next; /* ties between equally loaded workers go round */
 	uint64_t restarts;
 	bool stopping;
-	struct log_limit log_limit;
+	bool starved; /* crew_pick() found nobody; `room` is owed */
 };
 
 /* Starts `n` workers. -errno; crew_done() is needed in any case. */
