@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "roster.h"
 #include "worker.h"
 
 /* What may wait for a worker that does not read. Beyond that it is stuck, and is killed. */
@@ -258,7 +259,7 @@ crew_init(struct crew *crew, struct event_base *base, unsigned n, struct metrics
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
 	room = limit.rlim_cur > WORKER_RESERVED_FDS ? limit.rlim_cur - WORKER_RESERVED_FDS : 1;
-	crew->capacity = room > INT32_MAX ? INT32_MAX : (uint32_t)room;
+	crew->capacity = room > ROSTER_FD_MAX ? ROSTER_FD_MAX : (uint32_t)room;
 	crew->members = calloc(n, sizeof(*crew->members));
 	if (!crew->members)
 		return -ENOMEM;

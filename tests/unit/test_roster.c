@@ -55,14 +55,14 @@ static void
 test_a_new_entry(void **state)
 {
 	struct roster *roster = new_roster(10);
-	uint64_t id = roster_add(roster, 255, 63, UINT32_MAX);
+	uint64_t id = roster_add(roster, 255, 63, ROSTER_CONNECTIONS_MAX);
 	struct roster_entry *entry = roster_find(roster, id);
 
 	(void)state;
 	assert_non_null(entry);
 	assert_int_equal(entry->worker, 255);
 	assert_int_equal(entry->listener, 63);
-	assert_int_equal(entry->source, UINT32_MAX);
+	assert_int_equal(entry->source, ROSTER_CONNECTIONS_MAX);
 	assert_int_equal(entry->fd, -1);
 	assert_int_equal(entry->flags, 0);
 	roster_free(roster);
