@@ -18,9 +18,15 @@
 #define LOG_TEXT_MAX 1024
 #define LOG_FIELDS_MAX 8
 
+enum log_destination {
+	LOG_TO_STDERR,  /* a person or a file */
+	LOG_TO_STREAM,  /* the journal, by way of stderr */
+	LOG_TO_JOURNAL, /* the journal, with fields */
+};
+
 static struct {
 	enum log_level level;
-	bool journal;
+	enum log_destination destination;
 	const char *process;
 } log_state = {.level = LOG_LEVEL_INFO, .process = "millgated"};
 
@@ -53,7 +59,14 @@ void
 log_open(const char *process)
 {
 	log_state.process = process;
-	log_state.journal = log_stderr_is_journal();
+	log_state.destination = log_stderr_is_journal() ? LOG_TO_JOURNAL : LOG_TO_STDERR;
+}
+
+void
+log_open_forked(const char *process)
+{
+	log_state.process = process;
+	log_state.destination = log_stderr_is_journal() ? LOG_TO_STREAM : LOG_TO_STDERR;
 }
 
 void
@@ -107,23 +120,37 @@ log_write_journal(enum log_level level, const struct log_context *context, const
 	(void)sd_journal_sendv(fields.vectors, fields.n);
 }
 
+/* One write: lines of several processes must not mix. A log that nobody reads is no reason to
+ * stop. */
+static void
+log_write_line(const char *line, int length)
+{
+	if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0)
+		return;
+}
+
 static void
 log_write_stderr(enum log_level level, const char *text)
 {
 	char line[LOG_TEXT_MAX + 128], when[32];
 	struct timespec now;
 	struct tm tm;
-	int n;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
-	n = snprintf(line, sizeof(line), "%s.%03ldZ %s %s: %s\n", when, now.tv_nsec / 1000000,
-		LOG_LEVELS[level].name, log_state.process, text);
-	/* One write: lines of several processes must not mix. A log that nobody reads is no reason
-	 * to stop. */
-	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
-		return;
+	log_write_line(line,
+		snprintf(line, sizeof(line), "%s.%03ldZ %s %s: %s\n", when, now.tv_nsec / 1000000,
+			LOG_LEVELS[level].name, log_state.process, text));
+}
+
+static void
+log_write_stream(enum log_level level, const char *text)
+{
+	char line[LOG_TEXT_MAX + 128];
+
+	log_write_line(line, snprintf(line, sizeof(line), "<%d>%s: %s\n",
+				     LOG_LEVELS[level].priority, log_state.process, text));
 }
 
 void
@@ -135,10 +162,17 @@ log_write(enum log_level level, const struct log_context *context, const char *f
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (log_state.journal)
-		log_write_journal(level, context, text);
-	else
+	switch (log_state.destination) {
+	case LOG_TO_STDERR:
 		log_write_stderr(level, text);
+		break;
+	case LOG_TO_STREAM:
+		log_write_stream(level, text);
+		break;
+	case LOG_TO_JOURNAL:
+		log_write_journal(level, context, text);
+		break;
+	}
 }
 
 bool

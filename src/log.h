@@ -35,6 +35,10 @@ struct log_context {
 /* Chooses the destination; `process` ("supervisor", "worker 3") stands in each line on stderr and
  * is borrowed for good. */
 void log_open(const char *process);
+/* The same in a forked child that has closed what it inherited: libsystemd keeps its socket to the
+ * journal in a variable, where by now it may name a client's connection. So the child's lines go
+ * through stderr, with their priority in front, sd-daemon(3), and without fields. */
+void log_open_forked(const char *process);
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
 

@@ -395,7 +395,7 @@ worker_run(unsigned index, struct conf *conf, struct metrics *metrics, int chann
 	worker->index = index;
 	worker->conf = conf;
 	snprintf(worker->name, sizeof(worker->name), "worker %u", index);
-	log_open(worker->name);
+	log_open_forked(worker->name);
 	r = worker_init(worker, metrics, channel_fd);
 	if (r < 0) {
 		/* The process ends, and all that was made with it. */
@@ -411,7 +411,7 @@ worker_run(unsigned index, struct conf *conf, struct metrics *metrics, int chann
 	}
 	failed = worker->failed;
 	worker_done(worker);
-	log_open("worker");
+	log_open_forked("worker");
 	free(worker);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
