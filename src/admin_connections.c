@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "admin_routes.h"
-#include "conn.h"
+#include "conn_state.h"
 #include "supervisor.h"
 
 #define ADMIN_PAGE_DEFAULT 100

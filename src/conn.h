@@ -17,17 +17,11 @@
 #include <stdint.h>
 
 #include "close_reason.h"
+#include "conn_state.h"
 #include "iobuf.h"
 #include "metrics.h"
 #include "pollset.h"
 #include "wheel.h"
-
-enum conn_state {
-	CONN_FREE = 0, /* no connection on this fd */
-	CONN_OPEN,
-	CONN_CLOSING, /* sends what is queued, reads no more, then closes */
-	CONN_STATE_COUNT,
-};
 
 enum conn_flag {
 	CONN_GOT_BYTES = 1 << 0,

@@ -33,9 +33,10 @@ control_record_bytes(enum control_type type)
 unsigned
 control_records_max(enum control_type type, unsigned max)
 {
-	size_t fit =
-		(CONTROL_MESSAGE_MAX - sizeof(struct control_header)) / control_record_bytes(type);
+	size_t each = control_record_bytes(type), fit;
 
+	assert(each > 0);
+	fit = (CONTROL_MESSAGE_MAX - sizeof(struct control_header)) / each;
 	return fit < max ? (unsigned)fit : max;
 }
 

@@ -58,6 +58,18 @@ fdpass_collect(struct msghdr *header, struct fdpass_message *message)
 	}
 }
 
+/* The other end is closed; or it sent an empty message, which looks the same and which none of us
+ * sends. The descriptors that came with it must not stay. */
+static int
+fdpass_end(struct msghdr *header)
+{
+	struct fdpass_message message;
+
+	fdpass_collect(header, &message);
+	fdpass_close(&message, 0);
+	return -EPIPE;
+}
+
 int
 fdpass_receive(int sock, void *buf, size_t size, struct fdpass_message *ret_message)
 {
@@ -77,7 +89,7 @@ fdpass_receive(int sock, void *buf, size_t size, struct fdpass_message *ret_mess
 	if (n < 0)
 		return errno == ECONNRESET ? -EPIPE : -errno;
 	if (n == 0)
-		return -EPIPE;
+		return fdpass_end(&header);
 	ret_message->length = (size_t)n;
 	fdpass_collect(&header, ret_message);
 	return 0;
