@@ -188,8 +188,7 @@ admin_check_query(struct admin_request *request, const struct admin_route *route
 	const char *allowed = route->parameters ? route->parameters : "";
 	const struct evkeyval *item, *other;
 
-	TAILQ_FOREACH(item, &request->query, next)
-	{
+	TAILQ_FOREACH(item, &request->query, next) {
 		if (!admin_word_in(allowed, item->key)) {
 			admin_reply_error(request, HTTP_BADREQUEST,
 				"unknown parameter \"%s\"; allowed are: %s", item->key,

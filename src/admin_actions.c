@@ -75,8 +75,7 @@ admin_read_over(struct admin_request *request, uint64_t *ret_over_usec)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(request->body, key, value)
-	{
+	json_object_foreach(request->body, key, value) {
 		if (strcmp(key, "over") != 0) {
 			admin_reply_error(request, HTTP_BADREQUEST,
 				"unknown key \"%s\"; allowed is: over", key);

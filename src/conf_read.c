@@ -127,8 +127,7 @@ conf_read_check_ranges(
 	size_t i;
 	bool good = true;
 
-	json_array_foreach(array, i, element)
-	{
+	json_array_foreach(array, i, element) {
 		if (conf_value_parse_range(element, &range, &error) == 0)
 			continue;
 		snprintf(path, sizeof(path), "%s[%zu]", key->path, i);
@@ -198,7 +197,8 @@ conf_read_members(
 	const char *name;
 	json_t *json;
 
-	json_object_foreach(object, name, json) conf_read_member(draft, part, group, name, json);
+	json_object_foreach(object, name, json)
+		conf_read_member(draft, part, group, name, json);
 }
 
 static void
@@ -259,8 +259,9 @@ conf_read_listeners(struct conf_draft *draft, json_t *json)
 		draft->report.no_memory = true;
 		return;
 	}
-	json_object_foreach(json, name, listener) if (draft->conf->n_listeners < CONF_LISTENERS_MAX)
-		conf_read_listener(draft, name, listener);
+	json_object_foreach(json, name, listener)
+		if (draft->conf->n_listeners < CONF_LISTENERS_MAX)
+			conf_read_listener(draft, name, listener);
 }
 
 static void
@@ -270,8 +271,7 @@ conf_read_root(struct conf_draft *draft, json_t *root)
 	const char *name;
 	json_t *json;
 
-	json_object_foreach(root, name, json)
-	{
+	json_object_foreach(root, name, json) {
 		if (strcmp(name, CONF_READ_LISTENERS) == 0)
 			conf_read_listeners(draft, json);
 		else if (strcmp(name, "$schema") != 0)

@@ -93,8 +93,7 @@ crew_on_message(void *context, const struct control_message *message, struct fdp
 		return;
 	}
 	/* More than it was sent would be nonsense; the ids are checked by whoever uses them. */
-	if (message->header.type == CONTROL_ADOPTED &&
-		message->header.count <= member->unadopted)
+	if (message->header.type == CONTROL_ADOPTED && message->header.count <= member->unadopted)
 		member->unadopted -= message->header.count;
 	crew->callbacks.message(crew->callbacks.context, member, message);
 	crew_check_room(member);

@@ -69,8 +69,7 @@ list_print_page(struct list *list, const json_t *connections)
 	if (list->ctl->json && !list->opened)
 		fputs("{\"connections\":[", stdout);
 	list->opened = true;
-	json_array_foreach(connections, i, connection)
-	{
+	json_array_foreach(connections, i, connection) {
 		if (list->wanted > 0 && list->shown == list->wanted)
 			break;
 		if (list->ctl->json)

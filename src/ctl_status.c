@@ -26,14 +26,12 @@ status_listeners(struct ctl_text *text, const json_t *stats)
 	size_t i, used;
 
 	ctl_table_init(&table, columns, sizeof(columns) / sizeof(*columns));
-	json_object_foreach(json_object_get(stats, "listeners"), name, listener)
-	{
+	json_object_foreach(json_object_get(stats, "listeners"), name, listener) {
 		state = ctl_json_text(listener, "state");
 		connections = ctl_json_real(listener, "connections");
 		limit = ctl_json_real(listener, "connections_limit");
 		addresses[0] = '\0';
-		json_array_foreach(json_object_get(listener, "addresses"), i, address)
-		{
+		json_array_foreach(json_object_get(listener, "addresses"), i, address) {
 			used = strlen(addresses);
 			snprintf(addresses + used, sizeof(addresses) - used, "%s%s", i ? " " : "",
 				json_is_string(address) ? json_string_value(address) : "-");
@@ -69,8 +67,7 @@ status_worker_rows(struct ctl_text *text, const json_t *workers, bool all)
 	size_t i;
 
 	ctl_table_init(&table, columns, sizeof(columns) / sizeof(*columns));
-	json_array_foreach(workers, i, worker)
-	{
+	json_array_foreach(workers, i, worker) {
 		state = ctl_json_text(worker, "state");
 		if (i == WORKERS_MAX)
 			break;
@@ -115,8 +112,7 @@ summary_row(struct ctl_table *table, const json_t *workers, const char *label, c
 	json_t *worker;
 	size_t i, n = 0;
 
-	json_array_foreach(workers, i, worker)
-	{
+	json_array_foreach(workers, i, worker) {
 		value = ctl_json_real(worker, key);
 		if (n < WORKERS_MAX && !isnan(value))
 			values[n++] = value;
@@ -138,8 +134,8 @@ status_worker_summary(struct ctl_text *text, const json_t *workers)
 	json_t *worker;
 	size_t i, up = 0;
 
-	json_array_foreach(workers, i, worker) up +=
-		strcmp(ctl_json_text(worker, "state"), "up") == 0;
+	json_array_foreach(workers, i, worker)
+		up += strcmp(ctl_json_text(worker, "state"), "up") == 0;
 	ctl_text_put(text, CTL_BOLD, "%zu workers", json_array_size(workers));
 	ctl_text_put(text, up == json_array_size(workers) ? CTL_GOOD : CTL_BAD, ", %zu up", up);
 	ctl_text_end_line(text);

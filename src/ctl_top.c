@@ -177,8 +177,7 @@ top_draw_listeners(const struct top *top, struct ctl_text *text)
 	unsigned rows = 0;
 
 	ctl_table_init(&table, columns, sizeof(columns) / sizeof(*columns));
-	json_object_foreach(listeners, name, listener)
-	{
+	json_object_foreach(listeners, name, listener) {
 		if (rows++ == top_rows(top))
 			break;
 		before = json_object_get(all_before, name);

@@ -77,15 +77,13 @@ print_flat(struct ctl_text *text, const char *path, json_t *json)
 	json_t *value;
 	size_t i;
 
-	json_object_foreach(json, key, value)
-	{
+	json_object_foreach(json, key, value) {
 		if (asprintf(&inner, "%s%s%s", path, path[0] ? "." : "", key) < 0)
 			return;
 		print_flat(text, inner, value);
 		free(inner);
 	}
-	json_array_foreach(json, i, value)
-	{
+	json_array_foreach(json, i, value) {
 		if (asprintf(&inner, "%s.%zu", path, i) < 0)
 			return;
 		print_flat(text, inner, value);
@@ -297,8 +295,7 @@ print_items(struct ctl_text *text, const char *title, const json_t *items)
 		ctl_text_put(text, CTL_PLAIN, "%s", title);
 		ctl_text_end_line(text);
 	}
-	json_array_foreach(items, i, item)
-	{
+	json_array_foreach(items, i, item) {
 		ctl_text_put(text, CTL_PLAIN, "  %s",
 			json_is_string(item) ? json_string_value(item) : "-");
 		ctl_text_end_line(text);

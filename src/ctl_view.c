@@ -11,19 +11,24 @@
 #define LABEL_COLUMNS 14
 #define BAR_COLUMN 40
 
+static void
+view_sentences(struct ctl_text *text, const json_t *list, enum ctl_style style, const char *mark)
+{
+	json_t *sentence;
+	size_t i;
+
+	json_array_foreach(list, i, sentence) {
+		ctl_text_put(text, style, "  %s %s", mark,
+			json_is_string(sentence) ? json_string_value(sentence) : "-");
+		ctl_text_end_line(text);
+	}
+}
+
 void
 ctl_view_problems(struct ctl_text *text, const json_t *health)
 {
-	const json_t *problems = json_object_get(health, "problems");
-	json_t *problem;
-	size_t i;
-
-	json_array_foreach(problems, i, problem)
-	{
-		ctl_text_put(text, CTL_BAD, "  ! %s",
-			json_is_string(problem) ? json_string_value(problem) : "-");
-		ctl_text_end_line(text);
-	}
+	view_sentences(text, json_object_get(health, "problems"), CTL_BAD, "!");
+	view_sentences(text, json_object_get(health, "warnings"), CTL_WARN, "warning:");
 }
 
 void
@@ -113,8 +118,7 @@ ctl_view_sources(struct ctl_text *text, const json_t *sources, unsigned max)
 	size_t i;
 
 	ctl_table_init(&table, columns, 2);
-	json_array_foreach(json_object_get(sources, "sources"), i, source)
-	{
+	json_array_foreach(json_object_get(sources, "sources"), i, source) {
 		if (i == max)
 			break;
 		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_json_text(source, "source"));
@@ -163,8 +167,7 @@ ctl_view_closes(const json_t *closed, const json_t *before, struct ctl_close clo
 	unsigned n = 0;
 	json_t *value;
 
-	json_object_foreach((json_t *)closed, close.name, value)
-	{
+	json_object_foreach((json_t *)closed, close.name, value) {
 		if (n == CTL_CLOSES_MAX || !(json_number_value(value) > 0))
 			continue;
 		close.is_normal = close.is_refused = false;

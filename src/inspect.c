@@ -313,8 +313,8 @@ inspect_find(struct inspect *inspect, uint32_t number)
 	struct inspect_job *job;
 
 	TAILQ_FOREACH(job, &inspect->jobs, link)
-	if (job->number == number)
-		return job;
+		if (job->number == number)
+			return job;
 	return NULL;
 }
 

@@ -84,6 +84,7 @@ supervisor_apply(struct supervisor *supervisor, struct conf *fresh)
 		supervisor->shed.limit_bytes = fresh->queued_total;
 		listener_set_options(&supervisor->listeners, fresh);
 		crew_send_conf(&supervisor->crew, fd);
+		shed_start(&supervisor->shed);
 		if (recount)
 			recount_start(&supervisor->recount);
 		acceptor_wake(&supervisor->acceptor);

@@ -252,12 +252,16 @@ worker_on_wheel(evutil_socket_t fd, short what, void *arg)
 	worker->wheel_armed_usec = 0;
 }
 
+/* New limits hold for those who are in, too. */
 static void
 worker_on_retime(void *context, struct conn *conn)
 {
-	struct worker *worker = context;
+	struct conns *conns = &((struct worker *)context)->conns;
 
-	conn_set_timer(&worker->conns, conn);
+	if (conn_queued_bytes(conn) > conn_listener(conns, conn)->queued_max)
+		conn_close(conns, conn, CLOSE_SLOW_READER);
+	else
+		conn_set_timer(conns, conn);
 }
 
 static void

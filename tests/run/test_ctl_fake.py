@@ -185,9 +185,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return 200, CONFIG
             if path == "/sources":
                 n = int(query.get("limit", 10))
-                sources = [
-                    {"source": f"192.0.2.{i}/32", "connections": 40 - i} for i in range(4)
-                ]
+                sources = [{"source": f"192.0.2.{i}/32", "connections": 40 - i} for i in range(4)]
                 return 200, {"sources": sources[:n], "sources_current": 4}
             if path == "/connections":
                 return self.page(query)
@@ -344,6 +342,12 @@ def test_status_puts_problems_first_and_exits_1(gateway):
     first, second = out.splitlines()[:2]
     assert "is degraded, draining" in first
     assert "worker 1 is down" in second
+
+
+def test_status_shows_warnings_and_exits_0(gateway):
+    gateway.stats["warnings"] = ["raise LimitNOFILE="]
+    out, _ = run(gateway, "status")
+    assert "warning: raise LimitNOFILE=" in out.splitlines()[1]
 
 
 @pytest.mark.parametrize("n, rows", [(8, True), (9, False)])
