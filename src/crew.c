@@ -1,9 +1,8 @@
-/* crew: see crew.h. */
+/* crew: see crew.h. Here are the processes; what they are given is in crew_handover.c. */
 #include "crew.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "crew_private.h"
 #include "log.h"
 #include "roster.h"
 #include "worker.h"
@@ -49,34 +49,13 @@ crew_state_name(enum crew_state state)
 	return names[state];
 }
 
-/* The channel is broken or useless: the process must go too. SIGCHLD then ends the matter. */
-static void
+void
 crew_give_up(struct crew_member *member)
 {
 	if (member->state == CREW_DOWN)
 		return;
 	crew_set_state(member, CREW_DOWN);
 	(void)kill(member->pid, SIGKILL);
-}
-
-static bool
-crew_can_take(const struct crew_member *member)
-{
-	return member->state == CREW_UP && member->n_batch < FDPASS_FDS_MAX &&
-	       member->unadopted + member->n_batch < CREW_UNADOPTED_MAX &&
-	       member->connections < member->crew->capacity;
-}
-
-/* Something has changed for the better with this worker. */
-static void
-crew_check_room(struct crew_member *member)
-{
-	struct crew *crew = member->crew;
-
-	if (!crew->starved || !crew_can_take(member))
-		return;
-	crew->starved = false;
-	crew->callbacks.room(crew->callbacks.context);
 }
 
 static void
@@ -103,49 +82,6 @@ static void
 crew_on_channel_closed(void *context)
 {
 	crew_give_up(context);
-}
-
-static void
-crew_send_batch(struct crew_member *member)
-{
-	struct control_header header = {
-		.type = CONTROL_HANDOVER, .count = (uint16_t)member->n_batch};
-	int r;
-
-	if (member->n_batch == 0)
-		return;
-	r = channel_send_fds(
-		&member->channel, &header, member->batch, member->batch_fds, member->n_batch);
-	if (r == -EAGAIN)
-		return;
-	if (r < 0) {
-		crew_give_up(member);
-		return;
-	}
-	for (unsigned i = 0; i < member->n_batch; i++)
-		(void)close(member->batch_fds[i]);
-	member->unadopted += member->n_batch;
-	member->n_batch = 0;
-}
-
-static void
-crew_flush_member(struct crew_member *member)
-{
-	static const struct control_header header = {.type = CONTROL_RELOAD};
-	int r;
-
-	if (member->conf_fd >= 0) {
-		r = channel_send_fds(&member->channel, &header, NULL, &member->conf_fd, 1);
-		if (r == -EAGAIN)
-			return;
-		(void)close(member->conf_fd);
-		member->conf_fd = -1;
-		if (r < 0) {
-			crew_give_up(member);
-			return;
-		}
-	}
-	crew_send_batch(member);
 }
 
 static void
@@ -283,51 +219,6 @@ crew_init(struct crew *crew, struct event_base *base, unsigned n, struct metrics
 	return 0;
 }
 
-struct crew_member *
-crew_pick(struct crew *crew, bool *ret_full)
-{
-	struct crew_member *best = NULL;
-	unsigned n_full = 0;
-
-	for (unsigned i = 0; i < crew->n_members; i++) {
-		struct crew_member *member = &crew->members[(crew->next + i) % crew->n_members];
-
-		if (member->state == CREW_UP && member->connections >= crew->capacity)
-			n_full++;
-		if (crew_can_take(member) && (!best || member->connections < best->connections))
-			best = member;
-	}
-	if (best)
-		crew->next = (best->index + 1) % crew->n_members;
-	crew->starved = !best;
-	*ret_full = n_full == crew->n_members;
-	return best;
-}
-
-void
-crew_give(struct crew_member *member, const struct control_handover *record, int fd)
-{
-	assert(member->n_batch < FDPASS_FDS_MAX);
-	member->batch[member->n_batch] = *record;
-	member->batch_fds[member->n_batch++] = fd;
-	member->connections++;
-}
-
-void
-crew_flush(struct crew *crew)
-{
-	for (unsigned i = 0; i < crew->n_members; i++)
-		if (crew->members[i].n_batch > 0)
-			crew_flush_member(&crew->members[i]);
-}
-
-void
-crew_release(struct crew_member *member)
-{
-	assert(member->connections > 0);
-	member->connections--;
-}
-
 void
 crew_send(struct crew_member *member, const struct control_header *header, const void *records)
 {
@@ -347,24 +238,6 @@ crew_send_all(struct crew *crew, const struct control_header *header)
 {
 	for (unsigned i = 0; i < crew->n_members; i++)
 		crew_send(&crew->members[i], header, NULL);
-}
-
-void
-crew_send_conf(struct crew *crew, int conf_fd)
-{
-	for (unsigned i = 0; i < crew->n_members; i++) {
-		struct crew_member *member = &crew->members[i];
-
-		if (member->state == CREW_DOWN)
-			continue; /* the next one is forked with it */
-		if (member->conf_fd >= 0)
-			(void)close(member->conf_fd);
-		member->conf_fd = fcntl(conf_fd, F_DUPFD_CLOEXEC, 0);
-		if (member->conf_fd < 0)
-			crew_give_up(member);
-		else
-			crew_flush_member(member);
-	}
 }
 
 static void

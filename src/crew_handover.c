@@ -1,0 +1,137 @@
+/*
+ * crew_handover: which worker gets a connection, and how it gets there.
+ *
+ * Process: S. Connections are gathered in a batch for each worker and sent as one message. A new
+ * configuration takes the same way, so that it comes before the connections that it is for.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "crew_private.h"
+
+static bool
+crew_can_take(const struct crew_member *member)
+{
+	return member->state == CREW_UP && member->n_batch < FDPASS_FDS_MAX &&
+	       member->unadopted + member->n_batch < CREW_UNADOPTED_MAX &&
+	       member->connections < member->crew->capacity;
+}
+
+void
+crew_check_room(struct crew_member *member)
+{
+	struct crew *crew = member->crew;
+
+	if (!crew->starved || !crew_can_take(member))
+		return;
+	crew->starved = false;
+	crew->callbacks.room(crew->callbacks.context);
+}
+
+static void
+crew_send_batch(struct crew_member *member)
+{
+	struct control_header header = {
+		.type = CONTROL_HANDOVER, .count = (uint16_t)member->n_batch};
+	int r;
+
+	if (member->n_batch == 0)
+		return;
+	r = channel_send_fds(
+		&member->channel, &header, member->batch, member->batch_fds, member->n_batch);
+	if (r == -EAGAIN)
+		return;
+	if (r < 0) {
+		crew_give_up(member);
+		return;
+	}
+	for (unsigned i = 0; i < member->n_batch; i++)
+		(void)close(member->batch_fds[i]);
+	member->unadopted += member->n_batch;
+	member->n_batch = 0;
+}
+
+void
+crew_flush_member(struct crew_member *member)
+{
+	static const struct control_header header = {.type = CONTROL_RELOAD};
+	int r;
+
+	if (member->conf_fd >= 0) {
+		r = channel_send_fds(&member->channel, &header, NULL, &member->conf_fd, 1);
+		if (r == -EAGAIN)
+			return;
+		(void)close(member->conf_fd);
+		member->conf_fd = -1;
+		if (r < 0) {
+			crew_give_up(member);
+			return;
+		}
+	}
+	crew_send_batch(member);
+}
+
+struct crew_member *
+crew_pick(struct crew *crew, bool *ret_full)
+{
+	struct crew_member *best = NULL;
+	unsigned n_full = 0;
+
+	for (unsigned i = 0; i < crew->n_members; i++) {
+		struct crew_member *member = &crew->members[(crew->next + i) % crew->n_members];
+
+		if (member->state == CREW_UP && member->connections >= crew->capacity)
+			n_full++;
+		if (crew_can_take(member) && (!best || member->connections < best->connections))
+			best = member;
+	}
+	if (best)
+		crew->next = (best->index + 1) % crew->n_members;
+	crew->starved = !best;
+	*ret_full = n_full == crew->n_members;
+	return best;
+}
+
+void
+crew_give(struct crew_member *member, const struct control_handover *record, int fd)
+{
+	assert(member->n_batch < FDPASS_FDS_MAX);
+	member->batch[member->n_batch] = *record;
+	member->batch_fds[member->n_batch++] = fd;
+	member->connections++;
+}
+
+void
+crew_flush(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->n_members; i++)
+		if (crew->members[i].n_batch > 0)
+			crew_flush_member(&crew->members[i]);
+}
+
+void
+crew_release(struct crew_member *member)
+{
+	assert(member->connections > 0);
+	member->connections--;
+}
+
+void
+crew_send_conf(struct crew *crew, int conf_fd)
+{
+	for (unsigned i = 0; i < crew->n_members; i++) {
+		struct crew_member *member = &crew->members[i];
+
+		if (member->state == CREW_DOWN)
+			continue; /* the next one is forked with it */
+		if (member->conf_fd >= 0)
+			(void)close(member->conf_fd);
+		member->conf_fd = fcntl(conf_fd, F_DUPFD_CLOEXEC, 0);
+		if (member->conf_fd < 0)
+			crew_give_up(member);
+		else
+			crew_flush_member(member);
+	}
+}
