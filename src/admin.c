@@ -49,7 +49,9 @@ admin_send(struct admin_request *request, int status, const char *type, const ch
 	struct evbuffer *out = evhttp_request_get_output_buffer(request->http);
 
 	evhttp_add_header(evhttp_request_get_output_headers(request->http), "Content-Type", type);
-	evbuffer_add(out, text, strlen(text));
+	/* Who asked by HEAD would take a body for the next answer (RFC 9110 section 9.3.2). */
+	if (evhttp_request_get_command(request->http) != EVHTTP_REQ_HEAD)
+		evbuffer_add(out, text, strlen(text));
 	/* Frees the evhttp request; if its client has gone meanwhile, that is all it does. */
 	evhttp_send_reply(request->http, status, NULL, NULL);
 	admin_request_free(request);
@@ -250,7 +252,8 @@ admin_dispatch(struct admin_request *request, const struct evhttp_uri *uri)
 		return;
 	}
 	route = &request->admin->routes[command];
-	if (query && evhttp_parse_query_str(query, &request->query) < 0) {
+	/* A value is a string of C: what follows a NUL would be lost. */
+	if (query && (strstr(query, "%00") || evhttp_parse_query_str(query, &request->query) < 0)) {
 		admin_reply_error(request, HTTP_BADREQUEST, "malformed query");
 		return;
 	}

@@ -76,6 +76,16 @@ admin_json_limits(const struct supervisor *supervisor)
 		(json_int_t)supervisor_capacity(supervisor));
 }
 
+static const char *
+admin_listener_state(const struct supervisor *supervisor, unsigned index)
+{
+	enum acceptor_state state = supervisor->acceptor.state[index];
+
+	if (state == ACCEPTOR_HALTED && supervisor->draining)
+		return "draining";
+	return acceptor_state_name(state);
+}
+
 static json_t *
 admin_json_listener(const struct supervisor *supervisor, unsigned index)
 {
@@ -91,7 +101,7 @@ admin_json_listener(const struct supervisor *supervisor, unsigned index)
 	map = json_pack("{s:s, s:o, s:I, s:s}", "service", conf_service_name(listener, service),
 		"addresses", addresses, "connections_limit",
 		(json_int_t)listener->limit_connections, "state",
-		acceptor_state_name(supervisor->acceptor.state[index]));
+		admin_listener_state(supervisor, index));
 	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
 		json_object_set_new(map, listener_metric_info(i)->name,
 			json_integer(

@@ -41,17 +41,6 @@ inspect_job_free(struct inspect_job *job)
 	free(job);
 }
 
-void
-inspect_done(struct inspect *inspect)
-{
-	struct inspect_job *job;
-
-	if (!inspect->base)
-		return;
-	while ((job = TAILQ_FIRST(&inspect->jobs)))
-		inspect_job_free(job);
-}
-
 static int
 inspect_compare(const void *a, const void *b)
 {
@@ -77,6 +66,17 @@ inspect_job_finish(struct inspect_job *job)
 		qsort(job->results, job->n_results, sizeof(*job->results), inspect_compare);
 	job->done(job->context, &report);
 	inspect_job_free(job);
+}
+
+void
+inspect_done(struct inspect *inspect)
+{
+	struct inspect_job *job;
+
+	if (!inspect->base)
+		return;
+	while ((job = TAILQ_FIRST(&inspect->jobs)))
+		inspect_job_finish(job);
 }
 
 static uint32_t

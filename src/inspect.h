@@ -61,7 +61,7 @@ typedef void inspect_done_fn(void *context, const struct inspect_report *report)
 
 /* The caller has set base, crew, admit and roster. */
 void inspect_init(struct inspect *inspect);
-/* Jobs that are under way end without a report. */
+/* Jobs that are under way report what they have found so far. */
 void inspect_done(struct inspect *inspect);
 
 /* Calls `done` later, from the loop. -EBUSY: INSPECT_JOBS_MAX are under way. -ENOMEM. */

@@ -309,8 +309,9 @@ supervisor_done(struct supervisor *supervisor)
 		supervisor->tick_event, supervisor->watchdog_event, supervisor->stop_event};
 
 	crew_done(&supervisor->crew);
-	admin_free(supervisor->admin);
+	/* Requests that wait for it are answered before their connections go. */
 	inspect_done(&supervisor->inspect);
+	admin_free(supervisor->admin);
 	acceptor_done(&supervisor->acceptor);
 	listener_close_all(&supervisor->listeners);
 	signals_done(&supervisor->signals);
