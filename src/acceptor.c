@@ -153,6 +153,12 @@ acceptor_gate(struct acceptor *acceptor, unsigned listener, uint64_t now_usec)
 	return false;
 }
 
+static bool
+acceptor_waits_when_full(const struct acceptor *acceptor, unsigned listener)
+{
+	return (*acceptor->conf)->listeners[listener].when_full == CONF_WHEN_FULL_WAIT;
+}
+
 static void
 acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const struct addr *peer,
 	enum close_reason reason, uint64_t now_usec)
@@ -222,6 +228,10 @@ acceptor_accept(struct acceptor *acceptor, const struct listener_socket *item, u
 	member = crew_pick(acceptor->crew, &full);
 	if (!member && !full) {
 		acceptor_set_all(acceptor, ACCEPTOR_NO_WORKER);
+		return false;
+	}
+	if (!member && acceptor_waits_when_full(acceptor, item->listener)) {
+		acceptor_set_state(acceptor, item->listener, ACCEPTOR_FULL);
 		return false;
 	}
 	fd = accept4(item->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -19,17 +19,23 @@ drain_gcd(uint32_t a, uint32_t b)
 	return a;
 }
 
+/* Without random bytes the order is merely no secret. */
+static uint32_t
+drain_random(const struct drain *drain)
+{
+	uint32_t random;
+
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+		random = (uint32_t)drain->start_usec;
+	return random;
+}
+
 static void
 drain_choose_order(struct drain *drain)
 {
-	uint32_t random[2] = {0, 0};
-
-	/* Without random bytes the order is merely no secret. */
-	if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
-		random[0] = (uint32_t)drain->start_usec;
 	drain->entries = drain->conns->fd_end ? drain->conns->fd_end : 1;
-	drain->first = random[0] % drain->entries;
-	drain->step = 1 + random[1] % drain->entries;
+	drain->first = drain_random(drain) % drain->entries;
+	drain->step = 1 + drain_random(drain) % drain->entries;
 	while (drain_gcd(drain->step, drain->entries) != 1)
 		drain->step++;
 	drain->visited = 0;
@@ -40,10 +46,12 @@ static uint32_t
 drain_target(const struct drain *drain)
 {
 	uint64_t elapsed = drain->conns->now_usec - drain->start_usec;
+	double closed;
 
 	if (elapsed >= drain->over_usec)
 		return 0;
-	return (uint32_t)(drain->start_count * (1.0 - (double)elapsed / (double)drain->over_usec));
+	closed = drain->start_count * ((double)elapsed / (double)drain->over_usec) + drain->phase;
+	return closed < drain->start_count ? drain->start_count - (uint32_t)closed : 0;
 }
 
 static void
@@ -102,6 +110,7 @@ drain_start(struct drain *drain, uint64_t over_usec)
 	drain->start_usec = drain->conns->now_usec;
 	drain->over_usec = over_usec;
 	drain->start_count = drain->conns->count;
+	drain->phase = drain_random(drain) / 0x1p32;
 	drain->running = true;
 	drain_choose_order(drain);
 	evtimer_add(drain->event, &now);

@@ -13,6 +13,7 @@ struct drain {
 	struct event *event;
 	uint64_t start_usec, over_usec;
 	uint32_t start_count; /* connections when it began */
+	double phase;         /* 0 to 1: how near the first one is, so that workers differ */
 	/* The order: table entries (first + k * step) % entries for k = 0, 1, ...; step and entries
 	 * have no common divisor, so each entry comes once. */
 	uint32_t entries, first, step, visited;
