@@ -1,0 +1,46 @@
+"""What all black-box tests share: gateways that clean up after themselves."""
+
+import contextlib
+
+import pytest
+
+from gateway import Gateway
+
+LOG_SHOWN = 30000  # characters
+
+GATEWAYS = pytest.StashKey[list]()
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """The report of a failed test shows what its gateways logged."""
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    item.stash[FAILED] = True
+    for gateway in item.stash.get(GATEWAYS, []):
+        report.sections.append((f"log of millgated in {gateway.directory}", gateway.log()[-LOG_SHOWN:]))
+
+
+@pytest.fixture
+def gateway(request):
+    """
+    Starts gateways: gateway(config, **options) as class Gateway takes them. Those that still run
+    when the test has passed must stop cleanly.
+    """
+    started = request.node.stash.setdefault(GATEWAYS, [])
+    with contextlib.ExitStack() as stack:
+
+        def start(config, wait=True, **options):
+            one = Gateway(config, **options)
+            stack.callback(one.kill)
+            started.append(one)
+            return one.start(wait)
+
+        yield start
+        for one in started:
+            if request.node.stash.get(FAILED, False):
+                break
+            if one.process.poll() is None:
+                one.stop()
