@@ -20,6 +20,7 @@
 
 #define ADMIN_JSON_FLAGS (JSON_INDENT(1) | JSON_REAL_PRECISION(12))
 #define ADMIN_SWEEP_USEC 1000000 /* how often it is looked who has gone, while it is full */
+#define ADMIN_PAUSE_USEC 100000
 
 struct admin {
 	struct event_base *base;
@@ -314,11 +315,11 @@ admin_on_sweep(evutil_socket_t fd, short what, void *arg)
 		evtimer_add(admin->sweep_event, &again);
 }
 
-/* Stops listening for a while: too many clients, or no descriptor for one more. */
+/* Stops listening for a while: too many clients. */
 static void
 admin_pause(struct admin *admin)
 {
-	struct timeval again = clock_timeval(ADMIN_SWEEP_USEC / 10);
+	struct timeval again = clock_timeval(ADMIN_PAUSE_USEC);
 
 	evconnlistener_disable(admin->listener);
 	evtimer_add(admin->sweep_event, &again);
@@ -344,10 +345,23 @@ admin_on_client(struct event_base *base, void *arg)
 }
 
 static void
+admin_on_pause_over(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	evconnlistener_enable(arg);
+}
+
+/* No descriptor, or no memory, for one more. The listener is evhttp's, and so is `arg`. */
+static void
 admin_on_accept_error(struct evconnlistener *listener, void *arg)
 {
-	(void)listener;
-	admin_pause(arg);
+	struct event_base *base = evconnlistener_get_base(listener);
+	struct timeval again = clock_timeval(ADMIN_PAUSE_USEC);
+
+	(void)arg;
+	if (event_base_once(base, -1, EV_TIMEOUT, admin_on_pause_over, listener, &again) == 0)
+		evconnlistener_disable(listener);
 }
 
 struct admin *

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHANNEL_BURST 64 /* messages read in one turn of the loop */
+#define CHANNEL_BURST 64         /* messages read in one turn of the loop */
+#define CHANNEL_RETRY_USEC 10000 /* after -ENOBUFS */
 
 struct channel_item {
 	STAILQ_ENTRY(channel_item) link;
@@ -92,6 +93,26 @@ channel_send_now(struct channel *channel, const struct control_header *header, c
 	return fdpass_send(channel->fd, vectors, 2, fds, n_fds);
 }
 
+/* Did the send fail for a while only? */
+static bool
+channel_is_later(int r)
+{
+	return r == -EAGAIN || r == -ENOBUFS;
+}
+
+/* channel_on_writable() is called when it is worth another try. With -ENOBUFS it is not the socket
+ * that is full, so that to wait for it to be writable would be to spin. */
+static int
+channel_wait(struct channel *channel, int why)
+{
+	static const struct timeval retry = {0, CHANNEL_RETRY_USEC};
+
+	if (why == -EAGAIN)
+		return event_add(channel->write_event, NULL);
+	(void)event_del(channel->write_event);
+	return event_add(channel->retry_event, &retry);
+}
+
 static void
 channel_on_writable(evutil_socket_t fd, short what, void *arg)
 {
@@ -102,10 +123,13 @@ channel_on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	while ((item = STAILQ_FIRST(&channel->queue))) {
 		struct iovec vector = {item->bytes, item->length};
+		int r = fdpass_send(channel->fd, &vector, 1, NULL, 0);
 
-		/* -EAGAIN: the event fires again. Gone: the read side says so. */
-		if (fdpass_send(channel->fd, &vector, 1, NULL, 0) == -EAGAIN)
+		if (channel_is_later(r)) {
+			(void)channel_wait(channel, r);
 			return;
+		}
+		/* Sent; or the other end is gone, and the read side says so. */
 		STAILQ_REMOVE_HEAD(&channel->queue, link);
 		channel->queued_bytes -= item->length;
 		free(item);
@@ -127,7 +151,8 @@ channel_init(struct channel *channel, struct event_base *base, int fd, size_t qu
 		event_new(base, fd, EV_READ | EV_PERSIST, channel_on_readable, channel);
 	channel->write_event =
 		event_new(base, fd, EV_WRITE | EV_PERSIST, channel_on_writable, channel);
-	if (!channel->read_event || !channel->write_event ||
+	channel->retry_event = evtimer_new(base, channel_on_writable, channel);
+	if (!channel->read_event || !channel->write_event || !channel->retry_event ||
 		event_add(channel->read_event, NULL) < 0) {
 		channel_done(channel);
 		return -ENOMEM;
@@ -146,6 +171,8 @@ channel_done(struct channel *channel)
 		event_free(channel->read_event);
 	if (channel->write_event)
 		event_free(channel->write_event);
+	if (channel->retry_event)
+		event_free(channel->retry_event);
 	while ((item = STAILQ_FIRST(&channel->queue))) {
 		STAILQ_REMOVE_HEAD(&channel->queue, link);
 		free(item);
@@ -173,34 +200,40 @@ channel_enqueue(struct channel *channel, const struct control_header *header, co
 		memcpy(item->bytes + sizeof(*header), records, record_bytes);
 	STAILQ_INSERT_TAIL(&channel->queue, item, link);
 	channel->queued_bytes += length;
-	return event_add(channel->write_event, NULL) < 0 ? -ENOBUFS : 0;
+	return 0;
 }
 
 int
 channel_send(struct channel *channel, const struct control_header *header, const void *records)
 {
+	bool first = STAILQ_EMPTY(&channel->queue);
 	int r = -EAGAIN;
 
 	if (channel->fd < 0)
 		return -EPIPE;
-	if (STAILQ_EMPTY(&channel->queue))
+	if (first)
 		r = channel_send_now(channel, header, records, NULL, 0);
-	return r == -EAGAIN ? channel_enqueue(channel, header, records) : r;
+	if (!channel_is_later(r))
+		return r;
+	if (first && channel_wait(channel, r) < 0)
+		return -ENOBUFS;
+	return channel_enqueue(channel, header, records);
 }
 
 int
 channel_send_fds(struct channel *channel, const struct control_header *header, const void *records,
 	const int *fds, unsigned n_fds)
 {
+	bool first = STAILQ_EMPTY(&channel->queue);
 	int r = -EAGAIN;
 
 	if (channel->fd < 0)
 		return -EPIPE;
-	if (STAILQ_EMPTY(&channel->queue))
+	if (first)
 		r = channel_send_now(channel, header, records, fds, n_fds);
-	if (r != -EAGAIN)
+	if (!channel_is_later(r))
 		return r;
 	assert(channel->callbacks.writable);
 	channel->want_writable = true;
-	return event_add(channel->write_event, NULL) < 0 ? -ENOMEM : -EAGAIN;
+	return first && channel_wait(channel, r) < 0 ? -ENOMEM : -EAGAIN;
 }

@@ -31,7 +31,7 @@ struct channel_item;
 
 struct channel {
 	int fd; /* owned; -1: closed */
-	struct event *read_event, *write_event;
+	struct event *read_event, *write_event, *retry_event;
 	struct channel_callbacks callbacks;
 	STAILQ_HEAD(, channel_item) queue;
 	size_t queued_bytes, queued_max;

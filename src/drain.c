@@ -76,10 +76,8 @@ drain_on_tick(evutil_socket_t fd, short what, void *arg)
 		if (++drain->visited == drain->entries)
 			drain_choose_order(drain);
 	}
-	if (conns->count == 0 && target == 0) {
-		drain->running = false;
+	if (conns->count == 0 && target == 0)
 		return;
-	}
 	if (conns->count > target)
 		again.tv_usec = 0;
 	evtimer_add(drain->event, &again);
@@ -114,6 +112,15 @@ drain_start(struct drain *drain, uint64_t over_usec)
 	drain->running = true;
 	drain_choose_order(drain);
 	evtimer_add(drain->event, &now);
+}
+
+void
+drain_wake(struct drain *drain)
+{
+	static const struct timeval now = {0, 0};
+
+	if (drain->running && !evtimer_pending(drain->event, NULL))
+		evtimer_add(drain->event, &now);
 }
 
 void

@@ -17,7 +17,7 @@ struct drain {
 	/* The order: table entries (first + k * step) % entries for k = 0, 1, ...; step and entries
 	 * have no common divisor, so each entry comes once. */
 	uint32_t entries, first, step, visited;
-	bool running;
+	bool running; /* until cancelled, also when none are left */
 };
 
 /* -ENOMEM. */
@@ -26,6 +26,8 @@ void drain_done(struct drain *drain);
 
 /* Closes all with reason `drained` over so many microseconds; 0: at once. Anew when running. */
 void drain_start(struct drain *drain, uint64_t over_usec);
+/* Connections have come that were on their way when it began. */
+void drain_wake(struct drain *drain);
 void drain_cancel(struct drain *drain);
 
 #endif

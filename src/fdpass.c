@@ -33,9 +33,8 @@ fdpass_send(int sock, struct iovec *vectors, unsigned n_vectors, const int *fds,
 			return 0;
 		if (errno == EINTR)
 			continue;
-		/* ENOBUFS and ENOMEM pass as well, and the caller tries again as for a full socket. */
-		if (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM)
-			return -EAGAIN;
+		if (errno == ETOOMANYREFS || errno == ENOMEM)
+			return -ENOBUFS;
 		return -errno;
 	}
 }

@@ -18,9 +18,9 @@
 
 /*
  * Sends the concatenation of the vectors with copies of the descriptors; the caller keeps its own.
- * All or nothing. -EAGAIN: the socket is full, or too many descriptors of this user are in flight
- * (the kernel's ETOOMANYREFS), which passes as they are received. -EPIPE, -ECONNRESET: nobody is
- * there any more.
+ * All or nothing. -EAGAIN: the socket is full. -ENOBUFS: the kernel has no memory, or too many
+ * descriptors of this user are in flight (its ETOOMANYREFS); that passes, but poll(2) does not
+ * tell when. -EPIPE, -ECONNRESET: nobody is there any more.
  */
 int fdpass_send(int sock, struct iovec *vectors, unsigned n_vectors, const int *fds,
 	unsigned n_fds) MG_MUST_CHECK;

@@ -125,6 +125,7 @@ worker_on_handover(
 			(struct control_place){.id = records[i].id, .fd = fds->fds[i]};
 	}
 	worker_send(worker, &header, places);
+	drain_wake(&worker->drain);
 }
 
 static int

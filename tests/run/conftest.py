@@ -20,7 +20,9 @@ def pytest_runtest_makereport(item, call):
         return
     item.stash[FAILED] = True
     for gateway in item.stash.get(GATEWAYS, []):
-        report.sections.append((f"log of millgated in {gateway.directory}", gateway.log()[-LOG_SHOWN:]))
+        report.sections.append(
+            (f"log of millgated in {gateway.directory}", gateway.log()[-LOG_SHOWN:])
+        )
 
 
 @pytest.fixture
