@@ -24,6 +24,8 @@ admin_reply_reload_failed(
 		json_array_append_new(list,
 			json_string("sources are still being counted after the last reload; try "
 				    "again in a moment"));
+	else if (errors->n == 0)
+		json_array_append_new(list, json_string(strerror(-error)));
 	for (size_t i = 0; i < errors->n; i++)
 		json_array_append_new(list, json_string(errors->items[i]));
 	admin_reply(request, ADMIN_UNPROCESSABLE,

@@ -51,7 +51,7 @@ list_add_row(struct ctl_table *table, const json_t *connection)
 static void
 list_print_json_row(const struct list *list, const json_t *connection)
 {
-	char *text = json_dumps(connection, JSON_COMPACT);
+	char *text = json_dumps(connection, JSON_COMPACT | JSON_REAL_PRECISION(12));
 
 	if (!text)
 		return;

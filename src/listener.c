@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LISTENER_ADMIN_BACKLOG 64
+#define LISTENER_ADMIN_BACKLOG 1024 /* the admin interface serves fewer at once */
 #define LISTENER_KEEPALIVE_PROBES 4 /* unanswered, after which the client is gone */
 
 /* Is this a listening stream socket of a family that we serve? */

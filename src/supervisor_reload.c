@@ -43,34 +43,81 @@ supervisor_on_change(void *context, const char *path, bool needs_restart)
 
 	json_array_append_new(
 		needs_restart ? changes->needs_restart : changes->changed, json_string(path));
-	if (needs_restart)
-		log_warning(NULL, "reload: %s changed, which needs a restart to apply", path);
-	else
-		log_info(NULL, "reload: %s changed", path);
 }
 
-/* A file in memory that holds the configuration as text, for the workers; or -errno. */
+static void
+supervisor_log_changes(const struct supervisor_changes *changes)
+{
+	const json_t *path;
+	size_t i;
+
+	json_array_foreach(changes->changed, i, path)
+		log_info(NULL, "reload: %s changed", json_string_value(path));
+	json_array_foreach(changes->needs_restart, i, path)
+		log_warning(NULL, "reload: %s changed, which needs a restart to apply",
+			json_string_value(path));
+	log_info(NULL, "reloaded: %zu keys changed, %zu need a restart",
+		json_array_size(changes->changed), json_array_size(changes->needs_restart));
+}
+
+/* What is new may not go together with what only a restart changes: the file is good, but what
+ * would be in force is not, and no worker would take it. */
 static int
-supervisor_conf_file(const struct conf *conf)
+supervisor_check_merged(
+	const struct supervisor *supervisor, const char *text, struct conf_errors *errors)
+{
+	struct conf *again;
+	char *origin;
+	int r;
+
+	if (asprintf(&origin, "%s: with what only a restart changes", supervisor->conf_path) < 0)
+		return -ENOMEM;
+	r = conf_parse(text, strlen(text), origin, &again, errors);
+	free(origin);
+	if (r == 0)
+		conf_free(again);
+	return r;
+}
+
+/* A file in memory with this text, or -errno. */
+static int
+supervisor_memory_file(const char *text)
+{
+	size_t length = strlen(text);
+	int fd = memfd_create("millgate-conf", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, length) != (ssize_t)length) {
+		(void)close(fd);
+		return -ENOMEM;
+	}
+	return fd;
+}
+
+/* The configuration as the workers get it: a file in memory, or -errno. */
+static int
+supervisor_conf_file(
+	const struct supervisor *supervisor, const struct conf *conf, struct conf_errors *errors)
 {
 	char *text = conf_print(conf);
-	size_t length = text ? strlen(text) : 0;
-	int fd = text ? memfd_create("millgate-conf", MFD_CLOEXEC) : -1;
+	int r;
 
-	if (fd >= 0 && write(fd, text, length) != (ssize_t)length) {
-		(void)close(fd);
-		fd = -1;
-	}
+	if (!text)
+		return -ENOMEM;
+	r = supervisor_check_merged(supervisor, text, errors);
+	if (r == 0)
+		r = supervisor_memory_file(text);
 	free(text);
-	return fd < 0 ? -ENOMEM : fd;
+	return r;
 }
 
 /* Everything that can fail comes before the first change. */
 static int
-supervisor_apply(struct supervisor *supervisor, struct conf *fresh)
+supervisor_apply(struct supervisor *supervisor, struct conf *fresh, struct conf_errors *errors)
 {
 	struct admit_limits limits = supervisor_admit_limits(fresh);
-	int fd = supervisor_conf_file(fresh);
+	int fd = supervisor_conf_file(supervisor, fresh, errors);
 	bool recount;
 	int r;
 
@@ -106,7 +153,7 @@ supervisor_reload_conf(struct supervisor *supervisor, struct supervisor_changes 
 	if (r == 0)
 		r = conf_merge_running(fresh, supervisor->conf, supervisor_on_change, changes);
 	if (r == 0)
-		r = supervisor_apply(supervisor, fresh);
+		r = supervisor_apply(supervisor, fresh, errors);
 	if (r < 0)
 		conf_free(fresh);
 	return r;
@@ -128,10 +175,11 @@ supervisor_reload(struct supervisor *supervisor, struct supervisor_changes *ret_
 		log_error(NULL, "%s", errors->items[i]);
 	if (r < 0)
 		log_error(NULL, "reload failed: %s; nothing was changed",
-			errors->n ? "the configuration is in error" : strerror(-r));
+			errors->n     ? "the configuration is in error"
+			: r == -EBUSY ? "sources are still being counted after the last one"
+				      : strerror(-r));
 	else
-		log_info(NULL, "reloaded: %zu keys changed, %zu need a restart",
-			json_array_size(changes.changed), json_array_size(changes.needs_restart));
+		supervisor_log_changes(&changes);
 	if (supervisor->ready)
 		supervisor_say_reloaded(supervisor);
 	if (r < 0) {
