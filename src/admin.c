@@ -1,6 +1,7 @@
 /* admin: see admin.h. */
 #include "admin.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -31,7 +32,8 @@ struct admin {
 	void *context;
 	struct metrics *metrics;
 	/* evhttp does not say when it is done with a connection. We hold a reference to each: one
-	 * that evhttp has freed has lost its callbacks. */
+	 * that evhttp has freed has lost its callbacks. The last reference closes the socket, so
+	 * that libevent never has a timer on a number that is somebody else's by then. */
 	struct bufferevent *clients[ADMIN_CLIENTS_MAX];
 	unsigned n_clients;
 };
@@ -311,7 +313,7 @@ admin_on_sweep(evutil_socket_t fd, short what, void *arg)
 	admin_sweep(admin);
 	if (admin->n_clients < ADMIN_CLIENTS_MAX)
 		evconnlistener_enable(admin->listener);
-	else
+	if (admin->n_clients > 0)
 		evtimer_add(admin->sweep_event, &again);
 }
 
@@ -330,7 +332,8 @@ static struct bufferevent *
 admin_on_client(struct event_base *base, void *arg)
 {
 	struct admin *admin = arg;
-	struct bufferevent *client = bufferevent_socket_new(base, -1, 0);
+	struct timeval again = clock_timeval(ADMIN_SWEEP_USEC);
+	struct bufferevent *client = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
 
 	/* Before the new one is there: its callbacks are not set yet. */
 	admin_sweep(admin);
@@ -341,6 +344,8 @@ admin_on_client(struct event_base *base, void *arg)
 	metrics_write(&admin->metrics->slots[0].value[METRIC_ADMIN_CLIENTS], admin->n_clients);
 	if (admin->n_clients == ADMIN_CLIENTS_MAX)
 		admin_pause(admin);
+	else
+		evtimer_add(admin->sweep_event, &again);
 	return client;
 }
 
@@ -371,6 +376,8 @@ admin_new(struct event_base *base, int fd, const struct admin_route *routes, voi
 	struct admin *admin = calloc(1, sizeof(*admin));
 	struct evhttp_bound_socket *bound = NULL;
 
+	for (unsigned i = 0; i < COMMAND_COUNT; i++)
+		assert(!commands_info(i)->method[0] || routes[i].handle);
 	if (admin) {
 		*admin = (struct admin){
 			.base = base, .routes = routes, .context = context, .metrics = metrics};
