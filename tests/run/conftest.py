@@ -1,15 +1,24 @@
 """What all black-box tests share: gateways that clean up after themselves."""
 
 import contextlib
+import resource
 
 import pytest
 
 from gateway import Gateway
 
 LOG_SHOWN = 30000  # characters
+DESCRIPTORS = 20000  # some tests are ten thousand clients; a login shell often allows 1024
 
 GATEWAYS = pytest.StashKey[list]()
 FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -59,7 +59,7 @@ def refused(gateway, method, path, body=None, status=400):
 
 
 def test_the_table_is_read():
-    assert len(ROUTES) == 12 and "client_closed" in REASONS and "refused_total" in REFUSED
+    assert len(ROUTES) >= 12 and "client_closed" in REASONS and "refused_total" in REFUSED
 
 
 def test_health(one):
