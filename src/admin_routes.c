@@ -7,6 +7,7 @@ const struct admin_route ADMIN_ROUTES[COMMAND_COUNT] = {
 	[COMMAND_METRICS] = {admin_get_metrics, ""},
 	[COMMAND_SOURCES] = {admin_get_sources, "limit"},
 	[COMMAND_CONFIG] = {admin_get_config, ""},
+	[COMMAND_TUNE] = {admin_get_tuning, ""},
 	[COMMAND_LIST] = {admin_get_connections, "source listener worker limit after"},
 	[COMMAND_SHOW] = {admin_get_connection, ""},
 	[COMMAND_KILL] = {admin_delete_connection, ""},

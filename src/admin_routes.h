@@ -16,6 +16,7 @@ void admin_get_stats(void *context, struct admin_request *request);
 void admin_get_metrics(void *context, struct admin_request *request);
 void admin_get_sources(void *context, struct admin_request *request);
 void admin_get_config(void *context, struct admin_request *request);
+void admin_get_tuning(void *context, struct admin_request *request);
 
 /* admin_connections.c */
 void admin_get_connections(void *context, struct admin_request *request);

@@ -197,6 +197,12 @@ admin_get_config(void *context, struct admin_request *request)
 	admin_reply(request, HTTP_OK, conf_to_json(supervisor->conf));
 }
 
+void
+admin_get_tuning(void *context, struct admin_request *request)
+{
+	admin_reply(request, HTTP_OK, supervisor_tuning(context));
+}
+
 /* The text format of Prometheus (exposition format 0.0.4). Listener names need no escaping: their
  * characters are restricted. */
 static void

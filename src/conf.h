@@ -17,6 +17,7 @@
 
 #include "addr.h"
 #include "error.h"
+#include "sysctl.h"
 
 #define CONF_LISTENERS_MAX 64
 #define CONF_NAME_MAX 63 /* bytes in a listener's name; [A-Za-z0-9_.-], systemd allows more */
@@ -38,9 +39,25 @@ enum conf_log_level {
 	CONF_LOG_DEBUG
 };
 
+enum conf_sysctl_mode {
+	CONF_SYSCTL_OFF,
+	CONF_SYSCTL_WARN,
+	CONF_SYSCTL_REQUIRE
+};
+
 /* A list of address ranges. */
 struct conf_cidrs {
 	struct cidr *items;
+	size_t n;
+};
+
+/* Kernel settings. */
+struct conf_sysctl {
+	char key[SYSCTL_KEY_MAX + 1];
+	struct sysctl_numbers wanted;
+};
+struct conf_sysctls {
+	struct conf_sysctl *items;
 	size_t n;
 };
 
@@ -55,6 +72,7 @@ typedef char *conf_STRING;
 typedef char *conf_PATH;
 typedef char *conf_ADDRESS;
 typedef struct conf_cidrs conf_CIDRS;
+typedef struct conf_sysctls conf_SYSCTLS;
 
 struct conf_listener {
 	char name[CONF_NAME_MAX + 1];

@@ -24,6 +24,31 @@ conf_field_ranges_to_json(const struct conf_cidrs *cidrs)
 	return array;
 }
 
+/* One number as such, several as text. */
+static json_t *
+conf_field_numbers_to_json(const struct sysctl_numbers *numbers)
+{
+	char text[SYSCTL_TEXT_MAX];
+
+	if (numbers->n == 1)
+		return json_integer((json_int_t)numbers->at[0]);
+	return json_string(sysctl_format(numbers, text));
+}
+
+static json_t *
+conf_field_sysctls_to_json(const struct conf_sysctls *sysctls)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < sysctls->n; i++)
+		if (json_object_set_new(object, sysctls->items[i].key,
+			    conf_field_numbers_to_json(&sysctls->items[i].wanted)) < 0) {
+			json_decref(object);
+			return NULL;
+		}
+	return object;
+}
+
 json_t *
 conf_field_to_json(const struct conf_key *key, const void *field)
 {
@@ -54,6 +79,8 @@ conf_field_to_json(const struct conf_key *key, const void *field)
 		return json_string(*(char *const *)field);
 	case CONF_TYPE_CIDRS:
 		return conf_field_ranges_to_json(field);
+	case CONF_TYPE_SYSCTLS:
+		return conf_field_sysctls_to_json(field);
 	}
 	assert(false);
 }
@@ -62,6 +89,7 @@ bool
 conf_field_equal(const struct conf_key *key, const void *a, const void *b)
 {
 	const struct conf_cidrs *cidrs_a = a, *cidrs_b = b;
+	const struct conf_sysctls *sysctls_a = a, *sysctls_b = b;
 
 	switch (key->type) {
 	case CONF_TYPE_WORD:
@@ -73,16 +101,32 @@ conf_field_equal(const struct conf_key *key, const void *a, const void *b)
 	case CONF_TYPE_CIDRS:
 		return cidrs_a->n == cidrs_b->n && memcmp(cidrs_a->items, cidrs_b->items,
 							   cidrs_a->n * sizeof(struct cidr)) == 0;
+	case CONF_TYPE_SYSCTLS:
+		return sysctls_a->n == sysctls_b->n &&
+		       memcmp(sysctls_a->items, sysctls_b->items,
+			       sysctls_a->n * sizeof(struct conf_sysctl)) == 0;
 	default:
 		return *(const uint64_t *)a == *(const uint64_t *)b;
 	}
+}
+
+/* A copy of a list's items; at least one byte, so that NULL means no memory. */
+static void *
+conf_field_copy_items(const void *items, size_t n, size_t size)
+{
+	void *copy = calloc(n > 0 ? n : 1, size);
+
+	if (copy && n > 0)
+		memcpy(copy, items, n * size);
+	return copy;
 }
 
 int
 conf_field_copy(const struct conf_key *key, void *to, const void *from)
 {
 	const struct conf_cidrs *cidrs = from;
-	struct cidr *items;
+	const struct conf_sysctls *sysctls = from;
+	void *items;
 	char *string;
 
 	switch (key->type) {
@@ -99,12 +143,18 @@ conf_field_copy(const struct conf_key *key, void *to, const void *from)
 		*(char **)to = string;
 		return 0;
 	case CONF_TYPE_CIDRS:
-		items = calloc(cidrs->n > 0 ? cidrs->n : 1, sizeof(*items));
+		items = conf_field_copy_items(cidrs->items, cidrs->n, sizeof(*cidrs->items));
 		if (!items)
 			return -ENOMEM;
-		memcpy(items, cidrs->items, cidrs->n * sizeof(*items));
 		conf_field_done(key, to);
 		*(struct conf_cidrs *)to = (struct conf_cidrs){.items = items, .n = cidrs->n};
+		return 0;
+	case CONF_TYPE_SYSCTLS:
+		items = conf_field_copy_items(sysctls->items, sysctls->n, sizeof(*sysctls->items));
+		if (!items)
+			return -ENOMEM;
+		conf_field_done(key, to);
+		*(struct conf_sysctls *)to = (struct conf_sysctls){.items = items, .n = sysctls->n};
 		return 0;
 	default:
 		*(uint64_t *)to = *(const uint64_t *)from;
@@ -116,6 +166,7 @@ void
 conf_field_done(const struct conf_key *key, void *field)
 {
 	struct conf_cidrs *cidrs = field;
+	struct conf_sysctls *sysctls = field;
 
 	switch (key->type) {
 	case CONF_TYPE_STRING:
@@ -127,6 +178,10 @@ conf_field_done(const struct conf_key *key, void *field)
 	case CONF_TYPE_CIDRS:
 		free(cidrs->items);
 		*cidrs = (struct conf_cidrs){0};
+		break;
+	case CONF_TYPE_SYSCTLS:
+		free(sysctls->items);
+		*sysctls = (struct conf_sysctls){0};
 		break;
 	default:
 		break;

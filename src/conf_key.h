@@ -21,6 +21,7 @@ enum conf_type {
 	CONF_TYPE_PATH,
 	CONF_TYPE_ADDRESS,
 	CONF_TYPE_CIDRS,
+	CONF_TYPE_SYSCTLS,
 };
 
 enum conf_applies {

@@ -141,6 +141,8 @@ conf_describe_type(enum conf_type type)
 		return "address";
 	case CONF_TYPE_CIDRS:
 		return "list";
+	case CONF_TYPE_SYSCTLS:
+		return "object";
 	}
 	return "";
 }

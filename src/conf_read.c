@@ -137,6 +137,40 @@ conf_read_check_ranges(
 	return good;
 }
 
+/* The same for every member of an object of kernel settings. */
+static bool
+conf_read_check_sysctls(struct conf_draft *draft, struct conf_part *part,
+	const struct conf_key *key, json_t *object)
+{
+	char path[CONF_KEY_PATH_MAX], quoted[CONF_VALUE_SHOW_MAX];
+	struct conf_sysctl sysctl;
+	struct mg_error error;
+	const char *name;
+	json_t *value;
+	bool good = true;
+
+	json_object_foreach(object, name, value) {
+		if (conf_value_parse_sysctl(name, value, &sysctl, &error) == 0)
+			continue;
+		snprintf(path, sizeof(path), "%s.%s", key->path, conf_read_quote(name, quoted));
+		conf_read_fail(draft, part, path, error.text);
+		good = false;
+	}
+	return good;
+}
+
+/* What is said of each element of a value goes before what is said of the whole. */
+static bool
+conf_read_check_elements(
+	struct conf_draft *draft, struct conf_part *part, const struct conf_key *key, json_t *json)
+{
+	if (key->type == CONF_TYPE_CIDRS && json_array_size(json) <= key->max)
+		return conf_read_check_ranges(draft, part, key, json);
+	if (key->type == CONF_TYPE_SYSCTLS && json_object_size(json) <= key->max)
+		return conf_read_check_sysctls(draft, part, key, json);
+	return true;
+}
+
 static void
 conf_read_value(
 	struct conf_draft *draft, struct conf_part *part, const struct conf_key *key, json_t *json)
@@ -145,8 +179,7 @@ conf_read_value(
 	struct mg_error error;
 	int r;
 
-	if (key->type == CONF_TYPE_CIDRS && json_array_size(json) <= key->max &&
-		!conf_read_check_ranges(draft, part, key, json)) {
+	if (!conf_read_check_elements(draft, part, key, json)) {
 		part->bad |= bit;
 		return;
 	}

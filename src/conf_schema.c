@@ -13,6 +13,7 @@
 #include "conf_print.h"
 #include "conf_unit.h"
 #include "conf_value.h"
+#include "sysctl.h"
 
 #define CONF_SCHEMA_URI "https://json-schema.org/draft/2020-12/schema"
 #define NO_NUL "[^\\u0000]"
@@ -92,6 +93,16 @@ conf_schema_words(const struct conf_key *key)
 }
 
 static json_t *
+conf_schema_sysctls(const struct conf_key *key)
+{
+	return json_pack("{s:s, s:I, s:I, s:{s:s, s:i}, s:{s:[{s:s, s:i}, o]}}", "type", "object",
+		"minProperties", (json_int_t)key->min, "maxProperties", (json_int_t)key->max,
+		"propertyNames", "pattern", SYSCTL_KEY_PATTERN, "maxLength", SYSCTL_KEY_MAX,
+		"additionalProperties", "anyOf", "type", "integer", "minimum", 0,
+		conf_schema_pattern(SYSCTL_NUMBERS_PATTERN));
+}
+
+static json_t *
 conf_schema_type(const struct conf_key *key)
 {
 	switch (key->type) {
@@ -118,6 +129,8 @@ conf_schema_type(const struct conf_key *key)
 		return json_pack("{s:s, s:o, s:I, s:I}", "type", "array", "items",
 			conf_schema_pattern(RANGE_PATTERN), "minItems", (json_int_t)key->min,
 			"maxItems", (json_int_t)key->max);
+	case CONF_TYPE_SYSCTLS:
+		return conf_schema_sysctls(key);
 	}
 	return NULL;
 }

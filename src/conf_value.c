@@ -134,6 +134,12 @@ conf_value_allowed(const struct conf_key *key, char buf[static CONF_VALUE_ALLOWE
 	case CONF_TYPE_CIDRS:
 		snprintf(buf, size, "lists of at most %" PRIu64 " address ranges", key->max);
 		break;
+	case CONF_TYPE_SYSCTLS:
+		snprintf(buf, size,
+			"objects of at most %" PRIu64
+			" kernel settings, such as {\"net.core.somaxconn\": 4096}",
+			key->max);
+		break;
 	}
 	return buf;
 }
@@ -146,6 +152,8 @@ conf_value_default_json(const struct conf_key *key)
 	assert(*text != '@');
 	if (key->type == CONF_TYPE_CIDRS)
 		return json_array();
+	if (key->type == CONF_TYPE_SYSCTLS)
+		return json_object();
 	if (key->type == CONF_TYPE_UINT ||
 		(key->type == CONF_TYPE_AUTO && strcmp(text, CONF_KEY_AUTO) != 0))
 		return json_integer(strtoll(text, NULL, 10));
@@ -326,6 +334,69 @@ conf_value_parse_ranges(const struct conf_key *key, const json_t *json,
 	return 0;
 }
 
+static int
+conf_value_parse_numbers(const json_t *json, struct sysctl_numbers *ret_numbers)
+{
+	const char *text = conf_value_text(json);
+
+	if (text)
+		return sysctl_parse(text, ret_numbers);
+	ret_numbers->n = 1;
+	if (!json_is_integer(json))
+		return conf_value_parse_whole(json, &ret_numbers->at[0]);
+	/* Not as above, which goes by way of a double: fs.file-max may be the largest number. */
+	if (json_integer_value(json) < 0)
+		return -ERANGE;
+	ret_numbers->at[0] = (uint64_t)json_integer_value(json);
+	return 0;
+}
+
+int
+conf_value_parse_sysctl(const char *key, const json_t *json, struct conf_sysctl *ret_sysctl,
+	struct mg_error *reterr_error)
+{
+	char found[CONF_VALUE_SHOW_MAX];
+	struct conf_sysctl sysctl = {0};
+
+	if (!sysctl_is_key(key))
+		return mg_error_set(reterr_error, -EINVAL,
+			"is no name of a kernel setting, such as net.core.somaxconn");
+	if (conf_value_parse_numbers(json, &sysctl.wanted) < 0)
+		return mg_error_set(reterr_error, -EINVAL,
+			"found %s, allowed are whole numbers from 0, and texts of 1 to %d of them "
+			"such as \"4096 87380 6291456\"",
+			conf_value_show(json, found), SYSCTL_NUMBERS_MAX);
+	strcpy(sysctl.key, key);
+	*ret_sysctl = sysctl;
+	return 0;
+}
+
+static int
+conf_value_parse_sysctls(const struct conf_key *key, const json_t *json,
+	struct conf_sysctls *ret_sysctls, struct mg_error *reterr_error)
+{
+	size_t n = json_object_size(json), i = 0;
+	struct conf_sysctl *items;
+	const char *name;
+	json_t *value;
+	int r = 0;
+
+	if (!json_is_object(json) || n < key->min || n > key->max)
+		return conf_value_fail(key, json, "", reterr_error);
+	items = calloc(n > 0 ? n : 1, sizeof(*items));
+	if (!items)
+		return mg_error_set(reterr_error, -ENOMEM, "no memory");
+	json_object_foreach((json_t *)json, name, value)
+		if (r == 0)
+			r = conf_value_parse_sysctl(name, value, &items[i++], reterr_error);
+	if (r < 0) {
+		free(items);
+		return r;
+	}
+	*ret_sysctls = (struct conf_sysctls){.items = items, .n = n};
+	return 0;
+}
+
 int
 conf_value_parse(
 	const struct conf_key *key, const json_t *json, void *field, struct mg_error *reterr_error)
@@ -339,6 +410,8 @@ conf_value_parse(
 		return conf_value_parse_string(key, json, field, reterr_error);
 	case CONF_TYPE_CIDRS:
 		return conf_value_parse_ranges(key, json, field, reterr_error);
+	case CONF_TYPE_SYSCTLS:
+		return conf_value_parse_sysctls(key, json, field, reterr_error);
 	default:
 		return conf_value_parse_number(key, json, field, reterr_error);
 	}

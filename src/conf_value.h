@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "addr.h"
+#include "conf.h"
 #include "conf_key.h"
 #include "error.h"
 
@@ -25,6 +26,10 @@ int conf_value_parse(const struct conf_key *key, const json_t *json, void *field
 /* Reads one element of a CIDRS list. -EINVAL with "found X, allowed are Y". */
 int conf_value_parse_range(
 	const json_t *json, struct cidr *ret_range, struct mg_error *reterr_error) MG_MUST_CHECK;
+
+/* Reads one member of a SYSCTLS object; the result must be zeroed. -EINVAL as above. */
+int conf_value_parse_sysctl(const char *key, const json_t *json, struct conf_sysctl *ret_sysctl,
+	struct mg_error *reterr_error) MG_MUST_CHECK;
 
 /* The default as the file would have it; not for a default that is another key's. NULL: no
  * memory. */

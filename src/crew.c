@@ -15,6 +15,7 @@
 #include "crew_private.h"
 #include "log.h"
 #include "roster.h"
+#include "tune.h"
 #include "worker.h"
 
 /* What may wait for a worker that does not read. Beyond that it is stuck, and is killed. */
@@ -187,14 +188,12 @@ crew_init(struct crew *crew, struct event_base *base, unsigned n, struct metrics
 	const struct crew_callbacks *callbacks)
 {
 	struct rlimit limit;
-	uint64_t room;
 
 	assert(n > 0 && n <= CREW_MAX);
 	*crew = (struct crew){.base = base, .metrics = metrics, .callbacks = *callbacks};
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
-	room = limit.rlim_cur > WORKER_RESERVED_FDS ? limit.rlim_cur - WORKER_RESERVED_FDS : 1;
-	crew->capacity = room > ROSTER_FD_MAX ? ROSTER_FD_MAX : (uint32_t)room;
+	crew->capacity = tune_worker_capacity(limit.rlim_cur);
 	crew->members = calloc(n, sizeof(*crew->members));
 	if (!crew->members)
 		return -ENOMEM;
@@ -229,7 +228,10 @@ crew_send(struct crew_member *member, const struct control_header *header, const
 	r = channel_send(&member->channel, header, records);
 	if (r == 0)
 		return;
-	log_error(NULL, "cannot talk to worker %u: %s; killing it", member->index, strerror(-r));
+	/* systemd stops workers along with us: one may have gone before it was told to. */
+	if (!member->crew->stopping || r != -EPIPE)
+		log_error(NULL, "cannot talk to worker %u: %s; killing it", member->index,
+			strerror(-r));
 	crew_give_up(member);
 }
 

@@ -10,6 +10,7 @@
 
 #include "ctl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "ctl_list.h"
 #include "ctl_status.h"
 #include "ctl_top.h"
+#include "ctl_tune.h"
 #include "ctl_verbs.h"
 
 #ifndef PACKAGE_VERSION
@@ -51,6 +53,8 @@ static const struct verb VERBS[COMMAND_COUNT] = {
 	[COMMAND_RESUME] = {ctl_verb_resume, 0, 0, 0},
 	[COMMAND_RELOAD] = {ctl_verb_reload, 0, 0, 0},
 	[COMMAND_CONFIG] = {ctl_verb_config, 0, 0, 0},
+	[COMMAND_TUNE] = {ctl_tune_run, CTL_OPTION_SYSCTL | CTL_OPTION_UNIT | CTL_OPTION_APPLY, 0,
+		0},
 	[COMMAND_HELP] = {help_run, 0, 0, 1},
 };
 
@@ -138,6 +142,7 @@ verb_run(const struct ctl *ctl)
 	if (command == COMMAND_COUNT)
 		return ctl_usage_error(NULL, "there is no verb '%s'", ctl->args[0]);
 	verb = &VERBS[command];
+	assert(verb->run);
 	if (ctl_options_refuse(ctl, verb->options, ctl->args[0]) != 0)
 		return CTL_EXIT_USAGE;
 	if (n_args < verb->min_args || n_args > verb->max_args)

@@ -24,6 +24,9 @@ enum ctl_option {
 	CTL_OPTION_OVER = 1 << 4,
 	CTL_OPTION_INTERVAL = 1 << 5,
 	CTL_OPTION_COUNT = 1 << 6,
+	CTL_OPTION_SYSCTL = 1 << 7,
+	CTL_OPTION_UNIT = 1 << 8,
+	CTL_OPTION_APPLY = 1 << 9,
 };
 
 struct ctl {

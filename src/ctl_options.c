@@ -30,6 +30,9 @@ enum {
 	LONG_OVER,
 	LONG_INTERVAL,
 	LONG_COUNT,
+	LONG_SYSCTL,
+	LONG_UNIT,
+	LONG_APPLY,
 };
 
 static const struct option LONG_OPTIONS[] = {
@@ -46,6 +49,9 @@ static const struct option LONG_OPTIONS[] = {
 	{"over", required_argument, NULL, LONG_OVER},
 	{"interval", required_argument, NULL, LONG_INTERVAL},
 	{"count", required_argument, NULL, LONG_COUNT},
+	{"sysctl", no_argument, NULL, LONG_SYSCTL},
+	{"unit", no_argument, NULL, LONG_UNIT},
+	{"apply", no_argument, NULL, LONG_APPLY},
 	{NULL, 0, NULL, 0},
 };
 
@@ -111,6 +117,15 @@ parse_verb_option(struct ctl *ctl, int option, const char *value)
 	case LONG_COUNT:
 		ctl->given |= CTL_OPTION_COUNT;
 		return parse_number("count", value, LIMIT_MAX, &ctl->count);
+	case LONG_SYSCTL:
+		ctl->given |= CTL_OPTION_SYSCTL;
+		return CTL_EXIT_OK;
+	case LONG_UNIT:
+		ctl->given |= CTL_OPTION_UNIT;
+		return CTL_EXIT_OK;
+	case LONG_APPLY:
+		ctl->given |= CTL_OPTION_APPLY;
+		return CTL_EXIT_OK;
 	default:
 		return ctl_usage_error(NULL, "an option is unknown or lacks its value");
 	}
@@ -199,6 +214,9 @@ ctl_options_refuse(const struct ctl *ctl, unsigned allowed, const char *verb)
 		{CTL_OPTION_OVER, "over"},
 		{CTL_OPTION_INTERVAL, "interval"},
 		{CTL_OPTION_COUNT, "count"},
+		{CTL_OPTION_SYSCTL, "sysctl"},
+		{CTL_OPTION_UNIT, "unit"},
+		{CTL_OPTION_APPLY, "apply"},
 	};
 	unsigned refused = ctl->given & ~allowed;
 	size_t i;

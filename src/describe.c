@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "conf.h"
 #include "metrics.h"
+#include "tune_table.h"
 
 static void
 describe_metric(FILE *out, const char *prefix, const struct metric_info *info)
@@ -63,6 +64,7 @@ describe_table(const char *name, FILE *out)
 		{"metrics", describe_metrics},
 		{"commands", describe_commands},
 		{"close_reasons", describe_close_reasons},
+		{"sysctl", tune_describe},
 	};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)

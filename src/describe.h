@@ -8,7 +8,8 @@
 
 #include "error.h"
 
-/* Writes a table: "conf", "metrics", "commands", "close_reasons". -ENOENT: there is no such. */
+/* Writes a table: "conf", "metrics", "commands", "close_reasons", "sysctl".
+ * -ENOENT: there is no such. */
 int describe_table(const char *name, FILE *out) MG_MUST_CHECK;
 
 #endif

@@ -1,15 +1,19 @@
 /* main: the arguments of millgated. Process: before there is one. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf.h"
 #include "describe.h"
 #include "supervisor.h"
+#include "tune_show.h"
 
 #define MAIN_USAGE_ERROR 2
 
@@ -19,12 +23,14 @@ enum main_action {
 	MAIN_PRINT_CONFIG,
 	MAIN_JSON_SCHEMA,
 	MAIN_DESCRIBE,
+	MAIN_TUNE,
 };
 
 struct main_arguments {
 	enum main_action action;
 	const char *conf_path;
-	const char *table; /* --describe */
+	const char *table;   /* --describe */
+	enum tune_form form; /* --tune */
 };
 
 static void
@@ -38,9 +44,16 @@ main_help(FILE *out)
 		"  -c, --config FILE      the configuration (%s)\n"
 		"      --check FILE       check a configuration: exit with 0, or name every error\n"
 		"                         and exit with 1\n"
-		"      --print-config     print the effective configuration, every key with its value\n"
+		"      --print-config     print the effective configuration, every key and value\n"
 		"      --json-schema      print a JSON Schema of the configuration, for editors\n"
-		"      --describe=TABLE   print a reference: conf, metrics, commands, close_reasons\n"
+		"      --describe=TABLE   print a reference: conf, metrics, commands,\n"
+		"                         close_reasons or sysctl\n"
+		"      --tune             compare what the machine allows with what the\n"
+		"                         configuration needs, and exit with 1 when something\n"
+		"                         falls short or harms\n"
+		"      --sysctl, --unit, --json\n"
+		"                         with --tune: print a file for /etc/sysctl.d, a drop-in\n"
+		"                         of the systemd unit, or JSON\n"
 		"  -V, --version          print the version\n"
 		"  -h, --help             print this\n"
 		"\n"
@@ -48,44 +61,53 @@ main_help(FILE *out)
 		MILLGATE_CONF_PATH);
 }
 
+static int main_usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int
+main_usage_error(const char *format, ...)
+{
+	va_list args;
+
+	fputs("millgated: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputs("\nTry 'millgated --help'.\n", stderr);
+	return MAIN_USAGE_ERROR;
+}
+
 /* -1: go on. Otherwise the exit status. */
 static int
 main_parse(int argc, char **argv, struct main_arguments *arguments)
 {
-	enum {
-		OPTION_CHECK = 256,
-		OPTION_PRINT,
-		OPTION_SCHEMA,
-		OPTION_DESCRIBE
-	};
-	static const struct option options[] = {
+	int action = MAIN_RUN, form = TUNE_FORM_TABLE, option;
+	const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
-		{"check", required_argument, NULL, OPTION_CHECK},
-		{"print-config", no_argument, NULL, OPTION_PRINT},
-		{"json-schema", no_argument, NULL, OPTION_SCHEMA},
-		{"describe", required_argument, NULL, OPTION_DESCRIBE},
+		{"check", required_argument, NULL, 'C'},
+		{"print-config", no_argument, &action, MAIN_PRINT_CONFIG},
+		{"json-schema", no_argument, &action, MAIN_JSON_SCHEMA},
+		{"describe", required_argument, NULL, 'D'},
+		{"tune", no_argument, &action, MAIN_TUNE},
+		{"sysctl", no_argument, &form, TUNE_FORM_SYSCTL},
+		{"unit", no_argument, &form, TUNE_FORM_UNIT},
+		{"json", no_argument, &form, TUNE_FORM_JSON},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	int option;
 
 	while ((option = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1)
 		switch (option) {
-		case OPTION_CHECK:
-			arguments->action = MAIN_CHECK;
+		case 0: /* getopt has set action or form */
+			break;
+		case 'C':
+			action = MAIN_CHECK;
 			/* fall through */
 		case 'c':
 			arguments->conf_path = optarg;
 			break;
-		case OPTION_PRINT:
-			arguments->action = MAIN_PRINT_CONFIG;
-			break;
-		case OPTION_SCHEMA:
-			arguments->action = MAIN_JSON_SCHEMA;
-			break;
-		case OPTION_DESCRIBE:
-			arguments->action = MAIN_DESCRIBE;
+		case 'D':
+			action = MAIN_DESCRIBE;
 			arguments->table = optarg;
 			break;
 		case 'V':
@@ -98,11 +120,13 @@ main_parse(int argc, char **argv, struct main_arguments *arguments)
 			fputs("Try 'millgated --help'.\n", stderr);
 			return MAIN_USAGE_ERROR;
 		}
-	if (optind == argc)
-		return -1;
-	fprintf(stderr, "millgated: unexpected argument '%s'\nTry 'millgated --help'.\n",
-		argv[optind]);
-	return MAIN_USAGE_ERROR;
+	if (optind < argc)
+		return main_usage_error("unexpected argument '%s'", argv[optind]);
+	if (form != TUNE_FORM_TABLE && action != MAIN_TUNE)
+		return main_usage_error("--sysctl, --unit and --json go with --tune");
+	arguments->action = (enum main_action)action;
+	arguments->form = (enum tune_form)form;
+	return -1;
 }
 
 static struct conf *
@@ -134,6 +158,18 @@ main_print(char *text)
 }
 
 static int
+main_tune(const struct conf *conf, enum tune_form form)
+{
+	bool good;
+
+	if (tune_show(conf, form, &good) < 0) {
+		fputs("millgated: out of memory\n", stderr);
+		return EXIT_FAILURE;
+	}
+	return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int
 main_with_conf(const struct main_arguments *arguments)
 {
 	struct conf *conf = main_load(arguments->conf_path);
@@ -145,34 +181,61 @@ main_with_conf(const struct main_arguments *arguments)
 		return supervisor_run(arguments->conf_path, conf);
 	if (arguments->action == MAIN_PRINT_CONFIG)
 		status = main_print(conf_print(conf));
+	if (arguments->action == MAIN_TUNE)
+		status = main_tune(conf, arguments->form);
 	conf_free(conf);
 	return status;
+}
+
+static int
+main_describe(const char *table)
+{
+	if (describe_table(table, stdout) == 0)
+		return EXIT_SUCCESS;
+	fprintf(stderr,
+		"millgated: --describe: no table '%s'; there are conf, metrics, commands, "
+		"close_reasons, sysctl\n",
+		table);
+	return MAIN_USAGE_ERROR;
+}
+
+static int
+main_act(const struct main_arguments *arguments)
+{
+	switch (arguments->action) {
+	case MAIN_JSON_SCHEMA:
+		return main_print(conf_schema());
+	case MAIN_DESCRIBE:
+		return main_describe(arguments->table);
+	default:
+		return main_with_conf(arguments);
+	}
+}
+
+/* Takes the descriptors 0 to 2 if they are closed, so that no client's connection becomes standard
+ * error. Read-only: what is written there is not to look as if it arrived. */
+static void
+main_take_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 int
 main(int argc, char **argv)
 {
 	struct main_arguments arguments = {.action = MAIN_RUN, .conf_path = MILLGATE_CONF_PATH};
-	int status = main_parse(argc, argv, &arguments);
+	int status;
 
-	if (status >= 0)
-		return status;
-	switch (arguments.action) {
-	case MAIN_JSON_SCHEMA:
-		status = main_print(conf_schema());
-		break;
-	case MAIN_DESCRIBE:
-		status = describe_table(arguments.table, stdout) < 0 ? MAIN_USAGE_ERROR
-								     : EXIT_SUCCESS;
-		if (status == MAIN_USAGE_ERROR)
-			fprintf(stderr,
-				"millgated: --describe: no table '%s'; there are conf, metrics, "
-				"commands, close_reasons\n",
-				arguments.table);
-		break;
-	default:
-		status = main_with_conf(&arguments);
-	}
+	main_take_standard_fds();
+	status = main_parse(argc, argv, &arguments);
+	if (status < 0)
+		status = main_act(&arguments);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		perror("millgated: standard output");
 		return EXIT_FAILURE;

@@ -8,7 +8,6 @@
 
 #include "clock.h"
 #include "supervisor_private.h"
-#include "worker.h"
 
 static void
 supervisor_log_closed(const struct supervisor *supervisor, uint64_t id,
@@ -239,18 +238,3 @@ supervisor_problems(const struct supervisor *supervisor)
 	return list;
 }
 
-json_t *
-supervisor_warnings(const struct supervisor *supervisor)
-{
-	uint64_t capacity = supervisor_capacity(supervisor);
-	json_t *list = json_array();
-
-	if (capacity < supervisor->conf->limit_connections)
-		supervisor_add_text(list,
-			"%u workers with a limit of %u file descriptors hold %" PRIu64
-			" connections, fewer than limits.connections (%" PRIu64
-			"): raise LimitNOFILE= (ulimit -n) or workers",
-			supervisor->crew.n_members, supervisor->crew.capacity + WORKER_RESERVED_FDS,
-			capacity, supervisor->conf->limit_connections);
-	return list;
-}

@@ -68,6 +68,13 @@ void supervisor_resume(struct supervisor *supervisor);
 json_t *supervisor_problems(const struct supervisor *supervisor);
 json_t *supervisor_warnings(const struct supervisor *supervisor);
 
+/* What GET /tuning answers, from the machine as it is now; NULL: no memory. */
+json_t *supervisor_tuning(const struct supervisor *supervisor);
+
+/* Compares the machine with the configuration at start, and logs what falls short, as sysctl.mode
+ * says. -ERANGE: one of sysctl.want does, and is required. */
+int supervisor_check_tuning(const struct conf *conf, struct mg_error *reterr_error) MG_MUST_CHECK;
+
 /* Brings the gauges of the supervisor's metrics up to date, before somebody looks. */
 void supervisor_refresh_metrics(struct supervisor *supervisor);
 

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "clock.h"
 #include "notify.h"
 #include "supervisor_private.h"
+#include "tune_facts.h"
 #include "worker.h"
 
 #define SUPERVISOR_TICK_USEC 1000000
@@ -155,20 +155,6 @@ supervisor_be_worker(void *context, unsigned index, int channel_fd)
 	return worker_run(index, supervisor->conf, supervisor->metrics, channel_fd);
 }
 
-/* One worker for each CPU that this process may use. */
-static unsigned
-supervisor_worker_count(const struct conf *conf)
-{
-	cpu_set_t set;
-	int n = 1;
-
-	if (conf->workers)
-		return (unsigned)conf->workers;
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		n = CPU_COUNT(&set);
-	return n > CREW_MAX ? CREW_MAX : (unsigned)n;
-}
-
 /* The soft limit of descriptors is a default for programs that use select(2). */
 static void
 supervisor_raise_fd_limit(void)
@@ -202,7 +188,7 @@ supervisor_init_tables(struct supervisor *supervisor)
 {
 	struct admit_limits limits = supervisor_admit_limits(supervisor->conf);
 
-	supervisor->metrics = metrics_new(supervisor_worker_count(supervisor->conf));
+	supervisor->metrics = metrics_new(tune_worker_count(supervisor->conf, tune_facts_cpus()));
 	/* For the highest limit that a reload may set: a table costs what is touched of it. */
 	supervisor->admit = admit_new(&limits, ROSTER_CONNECTIONS_MAX, clock_now_usec());
 	supervisor->roster = roster_new(ROSTER_CONNECTIONS_MAX);
@@ -297,8 +283,8 @@ supervisor_init_rest(struct supervisor *supervisor)
 		r = supervisor_init_acceptor(supervisor);
 	/* The workers last: what they inherit of the rest they close. */
 	if (r == 0)
-		r = crew_init(&supervisor->crew, supervisor->base,
-			supervisor_worker_count(supervisor->conf), supervisor->metrics, &callbacks);
+		r = crew_init(&supervisor->crew, supervisor->base, supervisor->metrics->n_slots - 1,
+			supervisor->metrics, &callbacks);
 	return r;
 }
 
@@ -337,17 +323,28 @@ supervisor_log_warnings(const struct supervisor *supervisor)
 	json_decref(warnings);
 }
 
+/* What libevent has to say goes where the rest goes; for the workers too, which inherit it. */
+static void
+supervisor_on_libevent(int severity, const char *text)
+{
+	log_at(severity >= EVENT_LOG_WARN ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, NULL,
+		"libevent: %s", text);
+}
+
 static int
 supervisor_start(struct supervisor *supervisor)
 {
 	struct mg_error error = {""};
 	int r;
 
+	event_set_log_callback(supervisor_on_libevent);
 	supervisor_raise_fd_limit();
 	supervisor->listeners.admin_fd = -1;
 	supervisor->start_usec = clock_now_usec();
 	supervisor->base = event_base_new();
-	r = supervisor->base ? supervisor_open_listeners(supervisor, &error) : -ENOMEM;
+	r = supervisor->base ? supervisor_check_tuning(supervisor->conf, &error) : -ENOMEM;
+	if (r == 0)
+		r = supervisor_open_listeners(supervisor, &error);
 	if (r == 0)
 		r = supervisor_init_rest(supervisor);
 	if (r == 0)

@@ -15,9 +15,6 @@
 #include "sweep.h"
 
 #define WORKER_TICK_USEC 1000000 /* how often a worker shows that it lives */
-/* Descriptors that a worker needs beside those of connections: three standard ones, channel, two
- * epoll sets, signals, log, a configuration being read, and some room. */
-#define WORKER_RESERVED_FDS 32
 
 /* What waits until the end of the turn, to be told to the supervisor in one message. */
 #define WORKER_REPORT_MAX 500

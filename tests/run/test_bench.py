@@ -594,6 +594,15 @@ def test_signal_before_all_are_up():
     assert "interrupted" in err
 
 
+def is_running(pid):
+    """Neither gone nor a zombie."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def test_clients_end_with_their_parent():
     with Server(hold) as server:
         process = subprocess.Popen(
@@ -607,7 +616,7 @@ def test_clients_end_with_their_parent():
         process.kill()
         process.wait(timeout=10)
         for _ in range(500):
-            if not any(pathlib.Path(f"/proc/{client}/fd/0").exists() for client in clients):
+            if not any(is_running(client) for client in clients):
                 break
             time.sleep(0.01)
         else:

@@ -22,7 +22,8 @@ STRUCTURAL = [
     *("groups-not-objects", "heartbeat-nul", "listener-names", "listener-not-an-object"),
     *("listeners-not-an-object", "long-value", "modes", "no-listeners", "not-an-object"),
     *("nul-in-key", "nul-in-texts", "odd-keys", "out-of-range", "ranges", "schema-not-text"),
-    *("sizes", "too-many-listeners", "too-many-ranges", "unknown-keys", "unknown-listeners"),
+    *("sizes", "sysctls", "sysctls-not-an-object", "too-many-listeners", "too-many-ranges"),
+    *("too-many-sysctls", "unknown-keys", "unknown-listeners"),
     *("words", "wrong-types"),
 ]
 
@@ -31,6 +32,7 @@ TABLES = {
     "metrics": r"METRIC(?:_LISTENER)?\(\w+, (\w+), (?:GAUGE|COUNTER)",
     "commands": r'COMMAND\(\w+,[^)]*?"([a-z]+)",\s*"[a-z]+',
     "close_reasons": r'CLOSE\(\w+, "(\w+)"',
+    "sysctl": r'TUNE\(\w+, \w+, "([\w.-]+)"',
 }
 
 
@@ -69,7 +71,8 @@ def complaint(*arguments, status, **options):
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help(option):
     text = output(option)
-    for name in ("config", "check", "print-config", "json-schema", "describe", "version", "help"):
+    names = ["config", "check", "print-config", "json-schema", "describe", "tune", "sysctl", "unit"]
+    for name in (*names, "json", "version", "help"):
         assert f"--{name}" in text
     lines = [line for line in text.splitlines() if "--config" not in line]
     assert all(len(line) <= 80 for line in lines), "but where the path stands"
@@ -95,6 +98,9 @@ def test_version(option):
         ([""], "unexpected argument ''"),
         (["--describe=colours"], "no table 'colours'; there are conf, metrics, commands"),
         (["--describe="], "no table ''"),
+        (["--sysctl"], "go with --tune"),
+        (["--unit", "--print-config"], "go with --tune"),
+        (["--tune", "more"], "unexpected argument 'more'"),
     ],
 )
 def test_wrong_usage(arguments, expected):
@@ -109,6 +115,7 @@ def test_wrong_usage(arguments, expected):
         ["--json-schema"],
         ["--describe=conf"],
         ["--print-config", "--config", GOOD[0]],
+        ["--tune", "--config", GOOD[0]],
     ],
     ids=lambda arguments: arguments[0],
 )

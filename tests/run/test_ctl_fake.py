@@ -91,6 +91,67 @@ STATS = {
     "sources_current": 4,
 }
 
+TUNING = {
+    "harmful": 1,
+    "short": 1,
+    "unknown": 0,
+    "ok": 1,
+    "findings": [
+        {
+            "key": "net.ipv4.tcp_sack",
+            "part": "",
+            "where": "sysctl",
+            "status": "harmful",
+            "now": "0",
+            "rule": "exactly",
+            "wanted": "1",
+            "why": "Without it a few lost packets stall a connection.",
+            "how": "sysctl -w net.ipv4.tcp_sack=1",
+            "configured": False,
+        },
+        {
+            "key": "LimitNOFILE",
+            "part": "",
+            "where": "unit",
+            "status": "short",
+            "now": "1024",
+            "rule": "at_least",
+            "wanted": "500032",
+            "why": "A worker has one for each connection (500000 + 32 = 500032).",
+            "how": "LimitNOFILE=500032 in the unit",
+            "configured": False,
+        },
+        {
+            "key": "net.ipv4.tcp_mem",
+            "part": "max",
+            "where": "sysctl",
+            "status": "ok",
+            "now": "1 2 3",
+            "rule": "at_most",
+            "wanted": "3",
+            "why": "It is enough.",
+            "how": "",
+            "configured": False,
+        },
+    ],
+    "settings": [
+        {
+            "where": "sysctl",
+            "key": "net.ipv4.tcp_sack",
+            "value": "1",
+            "needed": True,
+            "why": "Without it a few lost packets stall a connection.",
+        },
+        {
+            "where": "unit",
+            "key": "LimitNOFILE",
+            "value": "500032",
+            "needed": True,
+            "why": "A worker has one for each connection.",
+        },
+    ],
+}
+
 CONFIG = {"workers": "auto", "limits": {"connections": 100000}}
 RELOADED = {"changed": ["limits.connections"], "needs_restart": ["workers"]}
 
@@ -183,6 +244,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return 200, b"# TYPE millgate_x counter\nmillgate_x 1\n"
             if path == "/config":
                 return 200, CONFIG
+            if path == "/tuning":
+                return 200, TUNING
             if path == "/sources":
                 n = int(query.get("limit", 10))
                 sources = [{"source": f"192.0.2.{i}/32", "connections": 40 - i} for i in range(4)]
@@ -421,6 +484,93 @@ def test_metrics_are_printed_as_they_are(gateway):
 
 def test_metrics_have_no_json(gateway):
     assert "not JSON" in run(gateway, "--json", "metrics", code=2)[1]
+
+
+def test_tune_shows_the_worst_first_and_exits_1(gateway):
+    out, _ = run(gateway, "tune", code=1)
+    assert re.search(r"^STATUS +SETTING +NOW +WANTED$", out, re.M)
+    assert re.search(r"^harmful +net\.ipv4\.tcp_sack +0 +1$", out, re.M)
+    assert re.search(r"^short +LimitNOFILE +1024 +at least 500032$", out, re.M)
+    assert re.search(r"^ok +net\.ipv4\.tcp_mem \(max\) +1 2 3 +at most 3$", out, re.M)
+    assert "         > sysctl -w net.ipv4.tcp_sack=1\n" in out
+    assert out.endswith("1 harmful, 1 short, 0 unknown, 1 ok.\n")
+
+
+def test_tune_exits_0_when_all_is_well(gateway):
+    gateway.answers["GET", "/tuning"] = (200, {**TUNING, "harmful": 0, "short": 0})
+    run(gateway, "tune")
+    run(gateway, "tune", "--sysctl")
+
+
+def test_tune_prints_files(gateway):
+    out, _ = run(gateway, "tune", "--sysctl", code=1)
+    assert [line for line in out.splitlines() if line and line[0] != "#"] == [
+        "net.ipv4.tcp_sack = 1"
+    ]
+    out, _ = run(gateway, "tune", "--unit", code=1)
+    assert [line for line in out.splitlines() if line and line[0] != "#"] == [
+        "[Service]",
+        "LimitNOFILE=500032",
+    ]
+
+
+def test_tune_as_json(gateway):
+    assert json.loads(run(gateway, "--json", "tune", code=1)[0]) == TUNING
+
+
+@pytest.mark.parametrize("options", ["--sysctl --unit", "--json --unit", "--apply --json"])
+def test_tune_does_one_thing(gateway, options):
+    assert "one of" in run(gateway, "tune", *options.split(), code=2)[1]
+    assert gateway.seen == []
+
+
+def test_tune_without_a_gateway_points_at_the_daemon(tmp_path):
+    out, err = run(tmp_path / "nobody", "tune", code=3)
+    assert out == "" and "no such socket" in err and "millgated --tune" in err
+
+
+def test_tune_in_colours_on_a_terminal(gateway):
+    output = Terminal(gateway, "tune").finish(code=1)
+    assert b"\x1b[1;31mharmful\x1b[0m" in output
+
+
+def test_tune_prints_nothing_that_steers_a_terminal(gateway):
+    finding = {k: "\x1b[2J\x9b" for k in TUNING["findings"][0]}
+    setting = {**TUNING["settings"][0], "why": "a\nkernel.modprobe = 1"}
+    gateway.answers["GET", "/tuning"] = (200, {"findings": [finding], "settings": [setting]})
+    assert "\x1b" not in run(gateway, "tune")[0]
+    out, _ = run(gateway, "tune", "--sysctl")
+    assert "\nkernel" not in out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_tune_applies_nothing_that_it_does_not_know(gateway):
+    before = Path("/proc/sys/kernel/printk_ratelimit").read_text()
+    settings = [
+        {**TUNING["settings"][0], "key": key, "value": value}
+        for key, value in [
+            ("kernel.printk_ratelimit", "12345"),
+            ("net.ipv4.tcp_sack", "1; reboot"),
+            ("../kernel.printk_ratelimit", "12345"),
+        ]
+    ]
+    gateway.answers["GET", "/tuning"] = (200, {**TUNING, "settings": settings})
+    _, err = run(gateway, "tune", "--apply", code=1)
+    assert "kernel.printk_ratelimit = 12345: is no setting that --apply knows" in err
+    assert len(err.splitlines()) == 1
+    assert Path("/proc/sys/kernel/printk_ratelimit").read_text() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_tune_apply_needs_root(gateway):
+    result = subprocess.run(
+        [CTL, "-s", gateway.path, "tune", "--apply"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        preexec_fn=lambda: os.setuid(65534),
+    )
+    assert result.returncode == 1 and "needs root" in result.stderr
 
 
 def test_list_shows_one_hundred_and_says_that_there_are_more(gateway):

@@ -71,6 +71,8 @@ test_defaults(void **state)
 	assert_int_equal(conf->queued_per_connection, 262144);
 	assert_string_equal(conf->admin_socket, "");
 	assert_int_equal(conf->exempt.n, 0);
+	assert_int_equal(conf->sysctl_mode, CONF_SYSCTL_WARN);
+	assert_int_equal(conf->sysctl_want.n, 0);
 	assert_int_equal(conf->listeners[0].service, CONF_SERVICE_HOLD);
 	assert_int_equal(conf->listeners[0].keepalive, 300000000);
 	assert_string_equal(conf->listeners[0].heartbeat_payload, "");
@@ -275,7 +277,8 @@ test_to_json_has_every_key(void **state)
 
 	(void)state;
 	assert_non_null(json_object_get(json, "workers"));
-	assert_int_equal(json_object_size(json), 7);
+	assert_int_equal(json_object_size(json), 8);
+	assert_int_equal(json_object_size(json_object_get(json, "sysctl")), 2);
 	assert_int_equal(json_object_size(json_object_get(json, "limits")), 14);
 	listener = json_object_get(json_object_get(json, "listeners"), "a.b");
 	assert_int_equal(json_object_size(listener), 7);
@@ -314,6 +317,9 @@ test_schema_has_every_key(void **state)
 				 find_property(schema, "limits/connections"), "default")),
 		100000);
 	assert_true(json_is_false(json_object_get(schema, "additionalProperties")));
+	assert_int_equal(json_integer_value(json_object_get(
+				 find_property(schema, "sysctl/want"), "maxProperties")),
+		64);
 	listener = json_object_get(find_property(schema, "listeners"), "additionalProperties");
 	assert_non_null(find_property(listener, "heartbeat/interval"));
 	assert_null(json_object_get(find_property(listener, "limits/idle_timeout"), "default"));
@@ -420,6 +426,17 @@ test_merge_takes_what_applies_on_reload(void **state)
 }
 
 static void
+test_merge_of_kernel_settings(void **state)
+{
+	(void)state;
+	assert_merge("{ \"listeners\": { \"a\": {} }, \"sysctl\": { \"want\": { \"a.b\": 1 } } }",
+		"{ \"listeners\": { \"a\": {} }, \"sysctl\": {"
+		"\"mode\": \"off\", \"want\": { \"a.b\": \"1 2\" } } }",
+		"sysctl.mode! sysctl.want ",
+		"{ \"listeners\": { \"a\": {} }, \"sysctl\": { \"want\": { \"a.b\": \"1 2\" } } }");
+}
+
+static void
 test_merge_keeps_what_needs_a_restart(void **state)
 {
 	(void)state;
@@ -489,6 +506,7 @@ test_out_of_memory_is_told_from_errors(void **state)
 {
 	static const char text[] = "{ \"wrokers\": 2, \"admin\": { \"socket\": \"/run/x\" },"
 				   "\"limits\": { \"exempt\": [ \"::1\" ] },"
+				   "\"sysctl\": { \"want\": { \"a.b\": \"1 2\" } },"
 				   "\"listeners\": { \"a\": { \"backlog\": 0 } } }";
 	int r = -ENOMEM;
 
@@ -567,6 +585,7 @@ main(void)
 		cmocka_unit_test(test_nearest_key),
 		cmocka_unit_test(test_merge_of_the_same),
 		cmocka_unit_test(test_merge_takes_what_applies_on_reload),
+		cmocka_unit_test(test_merge_of_kernel_settings),
 		cmocka_unit_test(test_merge_keeps_what_needs_a_restart),
 		cmocka_unit_test(test_merge_of_an_inherited_value),
 		cmocka_unit_test(test_merge_keeps_the_listeners),

@@ -20,6 +20,7 @@ union field {
 	unsigned word;
 	char *string;
 	struct conf_cidrs cidrs;
+	struct conf_sysctls sysctls;
 };
 
 static const struct conf_key UINT_KEY = {.type = CONF_TYPE_UINT, .min = 3, .max = 9, .unit = "x"};
@@ -43,6 +44,8 @@ static const struct conf_key ADDRESS_KEY = {
 	.type = CONF_TYPE_ADDRESS, .min = 0, .max = 120, .unit = "bytes"};
 static const struct conf_key CIDRS_KEY = {
 	.type = CONF_TYPE_CIDRS, .min = 1, .max = 2, .unit = "ranges"};
+static const struct conf_key SYSCTLS_KEY = {
+	.type = CONF_TYPE_SYSCTLS, .min = 0, .max = 2, .unit = "settings"};
 
 static json_t *
 make_json(const char *text)
@@ -318,6 +321,34 @@ test_ranges(void **state)
 }
 
 static void
+test_sysctls(void **state)
+{
+	static const char too_many[] = "{\"a.b\":1,\"a.c\":2,\"a.d\":3}";
+	static const char numbers[] = "allowed are whole numbers from 0, and texts of 1 to 8 of "
+				      "them such as \"4096 87380 6291456\"";
+	char message[256];
+
+	(void)state;
+	assert_value(&SYSCTLS_KEY, "{}", "{}");
+	assert_value(&SYSCTLS_KEY, "{\"a.b\": 0, \"a.c\": \" 1\\t2 \"}",
+		"{\"a.b\": 0, \"a.c\": \"1 2\"}");
+	assert_value(
+		&SYSCTLS_KEY, "{\"a.b\": 9223372036854775807}", "{\"a.b\": 9223372036854775807}");
+	assert_value(&SYSCTLS_KEY, "{\"a.b\": \"7\", \"a.c\": 1e3}", "{\"a.b\": 7, \"a.c\": 1000}");
+	snprintf(message, sizeof(message),
+		"found %s, allowed are objects of at most 2 kernel settings, such as "
+		"{\"net.core.somaxconn\": 4096}",
+		too_many);
+	assert_error(&SYSCTLS_KEY, too_many, message);
+	snprintf(message, sizeof(message), "found -1, %s", numbers);
+	assert_error(&SYSCTLS_KEY, "{\"a.b\": -1}", message);
+	snprintf(message, sizeof(message), "found \"x\", %s", numbers);
+	assert_error(&SYSCTLS_KEY, "{\"a.c\": 1, \"a.b\": \"x\"}", message);
+	assert_error(&SYSCTLS_KEY, "{\"a\": 1}",
+		"is no name of a kernel setting, such as net.core.somaxconn");
+}
+
+static void
 test_default_json(void **state)
 {
 	struct conf_key key = {.type = CONF_TYPE_UINT, .default_text = "42"};
@@ -337,6 +368,10 @@ test_default_json(void **state)
 	key.type = CONF_TYPE_CIDRS;
 	json = conf_value_default_json(&key);
 	assert_int_equal(json_array_size(json), 0);
+	json_decref(json);
+	key.type = CONF_TYPE_SYSCTLS;
+	json = conf_value_default_json(&key);
+	assert_true(json_is_object(json));
 	json_decref(json);
 }
 
@@ -428,6 +463,9 @@ test_equal_and_copy(void **state)
 	assert_copies(&PATH_KEY, "\"/a\"", "\"\"");
 	assert_copies(&CIDRS_KEY, "[\"::1\"]", "[\"::2\"]");
 	assert_copies(&CIDRS_KEY, "[\"::1\"]", "[\"::1\", \"::2\"]");
+	assert_copies(&SYSCTLS_KEY, "{\"a.b\": 1}", "{\"a.b\": 2}");
+	assert_copies(&SYSCTLS_KEY, "{\"a.b\": 1}", "{\"a.b\": \"1 0\"}");
+	assert_copies(&SYSCTLS_KEY, "{}", "{\"a.b\": 1, \"a.c\": 1}");
 }
 
 int
@@ -452,6 +490,7 @@ main(void)
 		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_address),
 		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_sysctls),
 		cmocka_unit_test(test_default_json),
 		cmocka_unit_test(test_show_fits_exactly),
 		cmocka_unit_test(test_show_cuts_between_characters),
