@@ -13,7 +13,21 @@ import time
 
 import pytest
 
-from bench_server import bench, BENCH, free_port, report, ROOT, Server
+from bench_server import (
+    BENCH,
+    bench,
+    close_later,
+    corrupt,
+    echo,
+    free_port,
+    heartbeat,
+    hold,
+    report,
+    reset_later,
+    ROOT,
+    Server,
+    talkative,
+)
 
 
 @pytest.mark.parametrize(
