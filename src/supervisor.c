@@ -237,4 +237,3 @@ supervisor_problems(const struct supervisor *supervisor)
 		supervisor_add_text(list, "stopping");
 	return list;
 }
-
