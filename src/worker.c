@@ -75,11 +75,23 @@ worker_on_over(void *context)
 	worker->over = true;
 }
 
+/* A worker that is merely late must not be taken for one that hangs. */
+static void
+worker_set_tick(struct worker *worker)
+{
+	uint64_t usec = worker->conf->worker_timeout / WORKER_TICKS_MIN;
+	struct timeval tick = clock_timeval(usec < WORKER_TICK_USEC ? usec : WORKER_TICK_USEC);
+
+	event_add(worker->tick_event, &tick);
+}
+
 /* The part of the configuration that connections look at. */
 static void
 worker_apply_conf(struct worker *worker)
 {
 	struct conns *conns = &worker->conns;
+
+	worker_set_tick(worker);
 
 	log_set_level((enum log_level)worker->conf->log_level);
 	conns->queued_limit = worker->conf->queued_total;
@@ -320,7 +332,6 @@ worker_init_conns(struct worker *worker, struct metrics *metrics)
 static int
 worker_init_events(struct worker *worker)
 {
-	struct timeval tick = clock_timeval(WORKER_TICK_USEC);
 	static const int signals[] = {SIGTERM, 0};
 	int r = signals_init(&worker->signals, worker->base, signals, worker_on_signal, worker);
 
@@ -337,7 +348,6 @@ worker_init_events(struct worker *worker)
 		.context = worker,
 	};
 	if (!worker->tick_event || !worker->wheel_event ||
-		event_add(worker->tick_event, &tick) < 0 ||
 		sweep_init(&worker->retime, worker->base) < 0 ||
 		sweep_init(&worker->recount, worker->base) < 0 ||
 		drain_init(&worker->drain, worker->base, &worker->conns) < 0)

@@ -14,7 +14,8 @@
 #include "signals.h"
 #include "sweep.h"
 
-#define WORKER_TICK_USEC 1000000 /* how often a worker shows that it lives */
+#define WORKER_TICK_USEC 1000000 /* how often a worker shows that it lives, or more often: */
+#define WORKER_TICKS_MIN 4       /* so often at least within worker_timeout */
 
 /* What waits until the end of the turn, to be told to the supervisor in one message. */
 #define WORKER_REPORT_MAX 500

@@ -12,7 +12,7 @@ import pytest
 from clients import Crowd, connect, read_exactly, reset
 from gateway import cpu_seconds, process_runs, process_state, wait_for
 
-RESERVED = 32  # descriptors of a worker that are not for connections (WORKER_RESERVED_FDS)
+RESERVED = 32  # descriptors of a worker that are not for connections (TUNE_RESERVED_FDS)
 AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become someone else")
 

@@ -24,13 +24,13 @@ a_setting_keeps_the_other_numbers(void **state)
 {
 	struct tune_facts facts = make_stock_facts();
 	struct tune_report report = check_facts(MILLION_CONF, &facts);
-	const struct tune_setting *setting = get_setting(&report, "net.ipv4.tcp_rmem");
+	const struct tune_setting *setting = get_setting(&report, "net.ipv4.tcp_wmem");
 
 	(void)state;
-	assert_string_equal(setting->value, "4096 131072 1572323");
+	assert_string_equal(setting->value, "4096 16384 1572323");
 	assert_true(setting->needed);
-	assert_string_equal(get_finding(&report, "net.ipv4.tcp_rmem", "max")->how,
-		"sysctl -w 'net.ipv4.tcp_rmem=4096 131072 1572323'");
+	assert_string_equal(get_finding(&report, "net.ipv4.tcp_wmem", "max")->how,
+		"sysctl -w 'net.ipv4.tcp_wmem=4096 16384 1572323'");
 	tune_report_done(&report);
 	json_decref(facts.values);
 }
@@ -62,11 +62,11 @@ the_numbers_of_a_setting_ascend(void **state)
 	struct tune_report report;
 
 	(void)state;
-	set_fact(&facts, "net.ipv4.tcp_rmem", "4096 999999 9999999");
+	set_fact(&facts, "net.ipv4.tcp_wmem", "4096 999999 9999999");
 	set_fact(&facts, "net.ipv4.tcp_mem", "1 2 575802");
 	report = check_facts("{ " ONE_LISTENER ", " MILLION " }", &facts);
 	/* Two pages of pressure leave 256 KiB for each, below the second number. */
-	assert_string_equal(get_setting(&report, "net.ipv4.tcp_rmem")->value, "4096 262144 262144");
+	assert_string_equal(get_setting(&report, "net.ipv4.tcp_wmem")->value, "4096 262144 262144");
 	tune_report_done(&report);
 	json_decref(facts.values);
 }
