@@ -16,7 +16,7 @@
 
 #define CREW_MAX METRICS_WORKERS_MAX
 /* Connections sent to a worker that it has not confirmed yet. One that hangs swallows no more. */
-#define CREW_UNADOPTED_MAX 1024
+#define CREW_UNADOPTED_MAX 4096
 #define CREW_BACKOFF_MIN_USEC 100000
 #define CREW_BACKOFF_MAX_USEC 30000000
 #define CREW_HEALTHY_USEC 60000000 /* a worker that lived so long died for a new reason */
