@@ -31,8 +31,7 @@ static const struct conf_unit SIZE_UNITS[] = {
 #define N_DURATION_UNITS (sizeof(DURATION_UNITS) / sizeof(DURATION_UNITS[0]))
 #define N_SIZE_UNITS (sizeof(SIZE_UNITS) / sizeof(SIZE_UNITS[0]))
 
-/* Reads digits at *text and moves it behind them. */
-static int
+int
 conf_unit_take_number(const char **text, uint64_t *ret_number)
 {
 	const char *p = *text;

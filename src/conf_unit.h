@@ -20,6 +20,9 @@
 
 /* Each returns -EINVAL for what is not of its form and -ERANGE for what no uint64_t holds. */
 
+/* Reads digits at *text and moves it behind them. */
+int conf_unit_take_number(const char **text, uint64_t *ret_number) MG_MUST_CHECK;
+
 /* "10s", "250ms", "1h30m": microseconds. The units d h m s ms us stand in this order, once each. */
 int conf_unit_parse_duration(const char *text, uint64_t *ret_usec) MG_MUST_CHECK;
 

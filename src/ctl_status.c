@@ -19,31 +19,20 @@ status_listeners(struct ctl_text *text, const json_t *stats)
 		{"STATE", false}, {"CONNECTIONS", true}, {"LIMIT", true}, {"FULL", true},
 		{"ACCEPTED", true}, {"REFUSED", true}, {"ADDRESSES", false}};
 	struct ctl_table table;
-	const char *name, *state;
+	const char *name;
 	json_t *listener, *address;
-	double connections, limit;
 	char addresses[256];
 	size_t i, used;
 
 	ctl_table_init(&table, columns, sizeof(columns) / sizeof(*columns));
 	json_object_foreach(json_object_get(stats, "listeners"), name, listener) {
-		state = ctl_json_text(listener, "state");
-		connections = ctl_json_real(listener, "connections");
-		limit = ctl_json_real(listener, "connections_limit");
 		addresses[0] = '\0';
 		json_array_foreach(json_object_get(listener, "addresses"), i, address) {
 			used = strlen(addresses);
 			snprintf(addresses + used, sizeof(addresses) - used, "%s%s", i ? " " : "",
 				json_is_string(address) ? json_string_value(address) : "-");
 		}
-		ctl_table_add(&table, CTL_BOLD, "%s", name);
-		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_json_text(listener, "service"));
-		ctl_table_add(&table, ctl_view_state_style(state), "%s", state);
-		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_term_count(connections).text);
-		ctl_table_add(
-			&table, CTL_PLAIN, "%s", limit == 0 ? "none" : ctl_term_count(limit).text);
-		ctl_table_add(&table, ctl_text_fill_style(limit > 0 ? connections / limit : 0),
-			"%s", ctl_term_percent(connections, limit).text);
+		ctl_view_listener(&table, name, listener);
 		ctl_table_add(&table, CTL_PLAIN, "%s",
 			ctl_term_count(ctl_json_real(listener, "accepted_total")).text);
 		ctl_table_add(&table, CTL_PLAIN, "%s",

@@ -170,9 +170,8 @@ top_draw_listeners(const struct top *top, struct ctl_text *text)
 		{"ACCEPTED/S", true}, {"REFUSED/S", true}};
 	json_t *listeners = json_object_get(top->now.stats.json, "listeners");
 	const json_t *all_before = json_object_get(top->before.stats.json, "listeners"), *before;
-	double connections, limit;
 	struct ctl_table table;
-	const char *name, *state;
+	const char *name;
 	json_t *listener;
 	unsigned rows = 0;
 
@@ -181,17 +180,7 @@ top_draw_listeners(const struct top *top, struct ctl_text *text)
 		if (rows++ == top_rows(top))
 			break;
 		before = json_object_get(all_before, name);
-		state = ctl_json_text(listener, "state");
-		connections = ctl_json_real(listener, "connections");
-		limit = ctl_json_real(listener, "connections_limit");
-		ctl_table_add(&table, CTL_BOLD, "%s", name);
-		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_json_text(listener, "service"));
-		ctl_table_add(&table, ctl_view_state_style(state), "%s", state);
-		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_term_count(connections).text);
-		ctl_table_add(
-			&table, CTL_PLAIN, "%s", limit == 0 ? "none" : ctl_term_count(limit).text);
-		ctl_table_add(&table, ctl_text_fill_style(limit > 0 ? connections / limit : 0),
-			"%s", ctl_term_percent(connections, limit).text);
+		ctl_view_listener(&table, name, listener);
 		ctl_table_add(&table, CTL_PLAIN, "%s",
 			ctl_term_rate(top_rate(top, listener, before, "accepted_total")).text);
 		ctl_table_add(&table, CTL_PLAIN, "%s",

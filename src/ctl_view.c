@@ -205,3 +205,19 @@ ctl_view_state_style(const char *state)
 			return styles[i].style;
 	return CTL_WARN;
 }
+
+void
+ctl_view_listener(struct ctl_table *table, const char *name, const json_t *listener)
+{
+	const char *state = ctl_json_text(listener, "state");
+	double connections = ctl_json_real(listener, "connections");
+	double limit = ctl_json_real(listener, "connections_limit");
+
+	ctl_table_add(table, CTL_BOLD, "%s", name);
+	ctl_table_add(table, CTL_PLAIN, "%s", ctl_json_text(listener, "service"));
+	ctl_table_add(table, ctl_view_state_style(state), "%s", state);
+	ctl_table_add(table, CTL_PLAIN, "%s", ctl_term_count(connections).text);
+	ctl_table_add(table, CTL_PLAIN, "%s", limit == 0 ? "none" : ctl_term_count(limit).text);
+	ctl_table_add(table, ctl_text_fill_style(limit > 0 ? connections / limit : 0), "%s",
+		ctl_term_percent(connections, limit).text);
+}

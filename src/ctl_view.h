@@ -39,4 +39,8 @@ unsigned ctl_view_closes(
 enum ctl_style ctl_view_close_style(const struct ctl_close *close);
 enum ctl_style ctl_view_state_style(const char *state);
 
+/* The cells of a listener's row that every view of it has: name, service, state, connections, limit
+ * and how full it is. */
+void ctl_view_listener(struct ctl_table *table, const char *name, const json_t *listener);
+
 #endif

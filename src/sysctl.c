@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf_unit.h"
+
 #define SYSCTL_WORD_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 #define SYSCTL_BLANKS " \t"
 #define SYSCTL_FILE_MAX 65536 /* a list of reserved ports can be long */
@@ -34,17 +36,15 @@ sysctl_is_key(const char *key)
 static int
 sysctl_take_number(const char **text, uint64_t *ret_number)
 {
-	const char *p = *text;
-	uint64_t number = 0;
+	const char *end = *text;
+	uint64_t number;
+	int r = conf_unit_take_number(&end, &number);
 
-	if (*p < '0' || *p > '9')
-		return -EINVAL;
-	for (; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(number, 10, &number) ||
-			__builtin_add_overflow(number, (uint64_t)(*p - '0'), &number) ||
-			number > INT64_MAX)
-			return -ERANGE;
-	*text = p;
+	if (r == 0 && number > INT64_MAX)
+		r = -ERANGE;
+	if (r < 0)
+		return r;
+	*text = end;
 	*ret_number = number;
 	return 0;
 }
