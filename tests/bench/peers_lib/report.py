@@ -125,8 +125,8 @@ def behind(results):
 # The page.
 
 
-def markdown_table(header, lines):
-    text = ["| " + " | ".join(header) + " |", "|---" + "|--:" * (len(header) - 1) + "|"]
+def markdown_table(header, lines, align="--:"):
+    text = ["| " + " | ".join(header) + " |", "|---" + f"|{align}" * (len(header) - 1) + "|"]
     return "\n".join(text + ["| " + " | ".join(line) + " |" for line in lines])
 
 
@@ -148,7 +148,7 @@ def versions(results):
         found = [(package, install.version(package)) for package in peer.packages]
         known_ones = ", ".join(f"{package} {version}" for package, version in found if version)
         lines.append([peer.label, known_ones or "of this tree", peer.note])
-    return markdown_table(["server", "Debian packages", ""], lines)
+    return markdown_table(["server", "Debian packages", ""], lines, "---")
 
 
 def workload(plan):
@@ -168,7 +168,7 @@ def figures(results, plan, command, rounds, charts):
         f"    {command}",
         f"Machine: {host['cores']} cores ({host['cpu']}), {host['memory_bytes'] / 2**30:.0f} GiB, "
         f"Linux {host['kernel']}; servers and clients together on it, over loopback. "
-        f"{rounds} rounds in turn, each with a fresh server.",
+        f"Rounds: {rounds}, in which who begins takes turns; each with fresh servers.",
         f"Workloads: {workload(plan)}.",
         versions(results),
         "## Medians",
