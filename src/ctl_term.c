@@ -133,16 +133,6 @@ ctl_term_rate(double per_second)
 }
 
 struct ctl_number
-ctl_term_byte_rate(double per_second)
-{
-	struct ctl_number number = ctl_term_bytes(per_second);
-
-	if (!isnan(per_second))
-		strncat(number.text, "/s", sizeof(number.text) - strlen(number.text) - 1);
-	return number;
-}
-
-struct ctl_number
 ctl_term_percent(double part, double whole)
 {
 	double percent = 100 * part / whole;

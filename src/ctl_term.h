@@ -24,7 +24,6 @@ struct ctl_number ctl_term_id(double n);             /* "1234567" */
 struct ctl_number ctl_term_bytes(double bytes);      /* "999 B", "1.23 KiB", "45.6 MiB" */
 struct ctl_number ctl_term_duration(double seconds); /* "120us", "1.2s", "59s", "3h12m", "2d4h" */
 struct ctl_number ctl_term_rate(double per_second);  /* "0", "<0.1", "4.2", "1,234" */
-struct ctl_number ctl_term_byte_rate(double per_second); /* "1.23 KiB/s" */
 
 /* "0%", "<1%", "99%": rounded down, so that only what is full is 100%. */
 struct ctl_number ctl_term_percent(double part, double whole);
