@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench_connect.h"
@@ -188,18 +189,35 @@ bench_client_turn(struct bench_client *client)
 	return next;
 }
 
+/* --coalesce: what comes during a rest wakes nobody, and is read together after it. */
+static void
+bench_client_rest(const struct bench_client *client)
+{
+	uint64_t until = client->looked_nsec + client->options->coalesce_usec * 1000;
+	struct timespec at = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
+
+	if (bench_client_measures(client) && client->looked_nsec && until > client->now_nsec)
+		(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
 static int
 bench_client_wait(struct bench_client *client, struct epoll_event *events, uint64_t next_nsec)
 {
-	uint64_t now = bench_client_clock(client);
-	uint64_t wait = next_nsec > now ? next_nsec - now : 0;
 	struct timespec timeout = {0};
+	uint64_t now, wait;
+	int n;
 
+	bench_client_rest(client);
+	now = bench_client_clock(client);
+	wait = next_nsec > now ? next_nsec - now : 0;
 	if (wait >= WAIT_MAX_NSEC)
 		timeout.tv_sec = 1;
 	else
 		timeout.tv_nsec = (long)wait;
-	return epoll_pwait2(client->epoll_fd, events, EVENTS, &timeout, NULL);
+	n = epoll_pwait2(client->epoll_fd, events, EVENTS, &timeout, NULL);
+	/* No rest while there is more than one look takes. */
+	client->looked_nsec = n < EVENTS ? bench_client_clock(client) : 0;
+	return n;
 }
 
 static int

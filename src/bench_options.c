@@ -195,6 +195,8 @@ bench_options_set(struct bench_options *options, int symbol, const char *text)
 	case OPTION_HEARTBEAT_INTERVAL:
 		return parse_duration(text, &options->heartbeat_interval_usec) &&
 		       options->heartbeat_interval_usec > 0;
+	case OPTION_COALESCE:
+		return parse_duration(text, &options->coalesce_usec);
 	case OPTION_CHURN_RATE:
 		return parse_number(text, RATE_MAX, &options->churn_rate);
 	case OPTION_CHURN_FRACTION:
@@ -263,6 +265,8 @@ bench_options_finish(struct bench_options *options, struct mg_error *reterr_erro
 	if (options->heartbeat_interval_usec && !receives)
 		return mg_error_set(
 			reterr_error, -EINVAL, "--heartbeat-interval is for --workload receive");
+	if (options->coalesce_usec && !receives)
+		return mg_error_set(reterr_error, -EINVAL, "--coalesce is for --workload receive");
 	if (options->workload == BENCH_WORKLOAD_STORM && options->churn_rate > 0)
 		return mg_error_set(reterr_error, -EINVAL, "a storm does not churn");
 	return 0;

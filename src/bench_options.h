@@ -48,6 +48,7 @@ struct bench_options {
 	double echo_rate;
 	uint32_t concurrency; /* 0: one message on each connection */
 	uint64_t heartbeat_interval_usec;
+	uint64_t coalesce_usec; /* 0: at once */
 	bool slow_send;
 	double churn_rate, churn_fraction;
 

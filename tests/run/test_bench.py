@@ -51,6 +51,7 @@ from bench_server import (
         ["--backoff", "2s:1s", "127.0.0.1:7000"],
         ["--churn-fraction", "1.1", "127.0.0.1:7000"],
         ["--heartbeat-interval", "1s", "127.0.0.1:7000"],
+        ["--coalesce", "10ms", "127.0.0.1:7000"],
         ["--pid", "4194305", "127.0.0.1:7000"],
         ["--no-such-option", "127.0.0.1:7000"],
         ["-n"],
@@ -276,6 +277,16 @@ def test_receive_measures_heartbeats():
     assert 340 <= result["heartbeats_received"] <= 420
     assert 0.09 <= result["gap_seconds"]["p50"] <= 0.15
     assert result["longest_silence_seconds"] < 1
+
+
+def test_receive_coalesced_misses_nothing():
+    with Server(heartbeat) as server:
+        result = report(
+            "-n", 20, "-w", "receive", "-d", 2, "--size", 10, "--coalesce", "20ms",
+            "--heartbeat-interval", "100ms", server.target,
+        )  # fmt: skip
+    assert 340 <= result["heartbeats_received"] <= 420
+    assert 0.08 <= result["gap_seconds"]["p50"] <= 0.15
 
 
 def test_receive_while_some_churn():
