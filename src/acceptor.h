@@ -36,6 +36,7 @@ enum acceptor_halt {
 	ACCEPTOR_HALT_DRAIN = 1 << 0,
 	ACCEPTOR_HALT_RECOUNT = 1 << 1,
 	ACCEPTOR_HALT_STOP = 1 << 2,
+	ACCEPTOR_HALT_RESTORE = 1 << 3,
 };
 
 struct acceptor;

@@ -22,8 +22,9 @@ admin_reply_reload_failed(
 
 	if (error == -EBUSY)
 		json_array_append_new(list,
-			json_string("sources are still being counted after the last reload; try "
-				    "again in a moment"));
+			json_string(
+				"connections are still being taken up, or counted after the last "
+				"reload; try again in a moment"));
 	else if (errors->n == 0)
 		json_array_append_new(list, json_string(strerror(-error)));
 	for (size_t i = 0; i < errors->n; i++)

@@ -61,7 +61,8 @@ admin_json_closed(const struct supervisor *supervisor)
 
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
 		json_object_set_new(map, close_reason_info(i)->name,
-			json_integer((json_int_t)supervisor->closed[i]));
+			json_integer((json_int_t)metrics_read(
+				&supervisor->metrics->slots[0].closed[i])));
 	return map;
 }
 
@@ -234,7 +235,7 @@ admin_print_reasons(FILE *out, const struct supervisor *supervisor)
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
 		fprintf(out, "millgate_closed_total{reason=\"%s\",class=\"%s\"} %" PRIu64 "\n",
 			close_reason_info(i)->name, close_class_name(close_reason_info(i)->class),
-			supervisor->closed[i]);
+			metrics_read(&supervisor->metrics->slots[0].closed[i]));
 }
 
 static void

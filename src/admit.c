@@ -266,6 +266,13 @@ admit_decide(struct admit *admit, unsigned listener, const struct addr *addr, ui
 	assert(listener < ADMIT_LISTENERS_MAX);
 	admit_bucket_take(&admit->bucket, now_usec);
 	admit_bucket_take(&admit->listener_buckets[listener], now_usec);
+	return admit_restore(admit, listener, addr, ret_source);
+}
+
+enum close_reason
+admit_restore(struct admit *admit, unsigned listener, const struct addr *addr, uint32_t *ret_source)
+{
+	assert(listener < ADMIT_LISTENERS_MAX);
 	if (admit_is_full(admit))
 		return CLOSE_REFUSED_TOTAL;
 	if (admit_listener_is_full(admit, listener))

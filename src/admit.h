@@ -84,6 +84,10 @@ enum admit_gate admit_gate(
 enum close_reason admit_decide(struct admit *admit, unsigned listener, const struct addr *addr,
 	uint64_t now_usec, uint32_t *ret_source);
 
+/* The same for one that was let in before, by the process before this one: takes no token. */
+enum close_reason admit_restore(
+	struct admit *admit, unsigned listener, const struct addr *addr, uint32_t *ret_source);
+
 /* The connection is closed. `from_before_recount`: the handle is one from before the change of
  * prefix that is still being recounted. */
 void admit_release(

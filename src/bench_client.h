@@ -71,7 +71,7 @@ struct bench_client {
 	uint32_t process, first, n; /* its connections are first to first + n - 1 of the plan */
 
 	enum bench_phase phase;
-	uint64_t now_nsec; /* read once a turn; bench_client_clock() reads it anew */
+	uint64_t now_nsec;    /* read once a turn; bench_client_clock() reads it anew */
 	uint64_t looked_nsec; /* when it last looked for events, and took all; 0: there are more */
 	int epoll_fd;
 	char *buffer; /* BENCH_BUFFER_BYTES, for reading */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -236,4 +237,40 @@ channel_send_fds(struct channel *channel, const struct control_header *header, c
 	assert(channel->callbacks.writable);
 	channel->want_writable = true;
 	return first && channel_wait(channel, r) < 0 ? -ENOMEM : -EAGAIN;
+}
+
+/* Waits until a message went out. */
+static int
+channel_send_blocking(struct channel *channel, struct iovec *vectors, unsigned n_vectors,
+	const int *fds, unsigned n_fds, uint64_t timeout_usec)
+{
+	for (uint64_t waited_usec = 0; waited_usec < timeout_usec;) {
+		struct pollfd wait = {.fd = channel->fd, .events = POLLOUT};
+		int r = fdpass_send(channel->fd, vectors, n_vectors, fds, n_fds);
+
+		if (!channel_is_later(r))
+			return r;
+		/* After -ENOBUFS the socket may well be writable: then this is a pause. */
+		(void)poll(r == -EAGAIN ? &wait : NULL, r == -EAGAIN, CHANNEL_RETRY_USEC / 1000);
+		waited_usec += CHANNEL_RETRY_USEC;
+	}
+	return -ETIMEDOUT;
+}
+
+int
+channel_send_last(struct channel *channel, const struct control_header *header, const int *fds,
+	unsigned n_fds, uint64_t timeout_usec)
+{
+	struct iovec vector = {(void *)header, sizeof(*header)};
+	struct channel_item *item;
+	int r = channel->fd < 0 ? -EPIPE : 0;
+
+	assert(header->count == 0);
+	STAILQ_FOREACH(item, &channel->queue, link) {
+		struct iovec waiting = {item->bytes, item->length};
+
+		if (r == 0)
+			r = channel_send_blocking(channel, &waiting, 1, NULL, 0, timeout_usec);
+	}
+	return r < 0 ? r : channel_send_blocking(channel, &vector, 1, fds, n_fds, timeout_usec);
 }

@@ -57,6 +57,11 @@ int channel_send(struct channel *channel, const struct control_header *header,
 int channel_send_fds(struct channel *channel, const struct control_header *header,
 	const void *records, const int *fds, unsigned n_fds) MG_MUST_CHECK;
 
+/* For a process that is about to end: sends all that waits, and then this with its descriptors, and
+ * waits up to `timeout_usec` for each message to be taken. -EPIPE, -ETIMEDOUT. */
+int channel_send_last(struct channel *channel, const struct control_header *header, const int *fds,
+	unsigned n_fds, uint64_t timeout_usec) MG_MUST_CHECK;
+
 /* Reads what has come already, without waiting: the last words of a worker that died. Ends with
  * the `closed` callback if the other end is closed. */
 void channel_drain(struct channel *channel);

@@ -20,7 +20,7 @@ conns_read_clock(struct conns *conns)
 }
 
 /* The sole change of state. */
-static void
+void
 conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state)
 {
 	assert(state != conn->state);
@@ -31,7 +31,7 @@ conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state)
 	conn->state = state;
 }
 
-static void
+void
 conn_queue_changed(struct conns *conns)
 {
 	metrics_write(&conns->slot->value[METRIC_QUEUED_BYTES], conns->iobufs.bytes);
@@ -81,17 +81,22 @@ conn_fail(struct conns *conns, struct conn *conn, int error)
 	return -ECONNRESET;
 }
 
+static uint32_t
+conn_wanted_events(uint8_t flags)
+{
+	return (flags & CONN_PAUSED ? 0 : EPOLLIN) | (flags & CONN_WANTS_WRITE ? EPOLLOUT : 0);
+}
+
 /* Makes the epoll set agree with the flags. */
 static int
 conn_watch(struct conns *conns, struct conn *conn, uint8_t flags)
 {
-	uint32_t events =
-		(flags & CONN_PAUSED ? 0 : EPOLLIN) | (flags & CONN_WANTS_WRITE ? EPOLLOUT : 0);
 	int r;
 
 	if (flags == conn->flags)
 		return 0;
-	r = pollset_change(&conns->pollset, conn_fd(conns, conn), conn->generation, events);
+	r = pollset_change(
+		&conns->pollset, conn_fd(conns, conn), conn->generation, conn_wanted_events(flags));
 	if (r < 0)
 		return conn_fail(conns, conn, -r);
 	conn->flags = flags;
@@ -184,6 +189,17 @@ int
 conn_send(struct conns *conns, struct conn *conn, const void *data, size_t length)
 {
 	return conn_listener(conns, conn)->proto->send(conns, conn, data, length);
+}
+
+struct addr
+conn_peer(const struct conns *conns, const struct conn *conn)
+{
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+
+	if (getpeername(conn_fd(conns, conn), (struct sockaddr *)&peer, &length) < 0)
+		return (struct addr){.family = ADDR_NONE};
+	return addr_from_sockaddr((struct sockaddr *)&peer, length);
 }
 
 /* All is sent: the queue goes back to the pool, and whoever waited for that goes on. */
@@ -327,8 +343,8 @@ conns_done(struct conns *conns)
 	free(conns->scratch);
 }
 
-void
-conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8_t listener)
+struct conn *
+conn_enter(struct conns *conns, int fd, const struct conn *as)
 {
 	struct conn *conn = NULL;
 	int r = -EMFILE;
@@ -336,22 +352,39 @@ conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8
 	if ((uint32_t)fd < conns->capacity) {
 		conn = &conns->table[fd];
 		assert(conn->state == CONN_FREE);
-		r = pollset_add(&conns->pollset, fd, conn->generation, EPOLLIN);
+		r = pollset_add(
+			&conns->pollset, fd, conn->generation, conn_wanted_events(as->flags));
 	}
 	if (r < 0) {
 		(void)close(fd);
-		conns->closed(
-			conns->context, id, r == -ENOMEM ? CLOSE_NO_MEMORY : CLOSE_HANDOVER_FAILED);
-		return;
+		conns->closed(conns->context, as->id,
+			r == -ENOMEM ? CLOSE_NO_MEMORY : CLOSE_HANDOVER_FAILED);
+		return NULL;
 	}
 	if ((uint32_t)fd >= conns->fd_end)
 		conns->fd_end = (uint32_t)fd + 1;
-	conn->id = id;
-	conn->opened_usec = opened_usec;
-	conn->active = wheel_tick(opened_usec);
-	conn->listener = listener;
+	conn->id = as->id;
+	conn->opened_usec = as->opened_usec;
+	conn->active = as->active;
+	conn->listener = as->listener;
+	conn->flags = as->flags;
 	conn_set_state(conns, conn, CONN_OPEN);
-	conn_set_timer(conns, conn);
+	return conn;
+}
+
+void
+conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8_t listener)
+{
+	struct conn as = {
+		.id = id,
+		.opened_usec = opened_usec,
+		.active = wheel_tick(opened_usec),
+		.listener = listener,
+	};
+	struct conn *conn = conn_enter(conns, fd, &as);
+
+	if (conn)
+		conn_set_timer(conns, conn);
 }
 
 struct conn *

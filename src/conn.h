@@ -16,10 +16,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "addr.h"
 #include "close_reason.h"
 #include "conn_state.h"
 #include "iobuf.h"
 #include "metrics.h"
+#include "parkfile.h"
 #include "pollset.h"
 #include "wheel.h"
 
@@ -122,6 +124,19 @@ bool conns_run_timers(struct conns *conns, uint64_t *ret_next_usec);
 /* Takes over a socket: its entry, watched and with its timer set. On failure fd is closed and
  * `closed` was called with the reason. */
 void conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8_t listener);
+
+/* In conn_park.c. Writes down what a connection is, for another process to go on with it; without
+ * `waiting`, which is the caller's. */
+struct parkfile_record conn_park(const struct conns *conns, const struct conn *conn);
+/* The same way back. `record` has our numbers of listener and close reason; `waiting` are the
+ * bytes that it tells of; it was parked at `parked_usec`. As conn_adopt() does when that fails. */
+void conn_restore(struct conns *conns, int fd, const struct parkfile_record *record,
+	const char *waiting, uint64_t parked_usec);
+/* The connection is in other hands: it leaves the table, and `closed` is not called. */
+void conn_leave(struct conns *conns, struct conn *conn);
+
+/* The client's address, as the kernel knows it; ADDR_NONE: it is gone. */
+struct addr conn_peer(const struct conns *conns, const struct conn *conn);
 
 /* The connection with this id on this fd, or NULL if it has gone. */
 struct conn *conn_find(struct conns *conns, int fd, uint64_t id);

@@ -4,6 +4,15 @@
 
 #include "conn.h"
 
+/* The sole change of state. */
+void conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state);
+/* The bytes that wait in this worker have become more or fewer. */
+void conn_queue_changed(struct conns *conns);
+/* Takes over a socket that is as `as` says (id, times, listener, flags): its entry, open and watched,
+ * no timer set. NULL: fd is closed and `closed` was called with the reason. */
+struct conn *conn_enter(struct conns *conns, int fd, const struct conn *as) MG_MUST_CHECK;
+/* Gives the service one call if a moment of its timer has passed since then. */
+void conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec);
 /* Spreads ids evenly over 32 bits. */
 uint32_t conn_spread(uint64_t id);
 /* wheel_expire()'s callback. */

@@ -117,6 +117,15 @@ conn_set_timer(struct conns *conns, struct conn *conn)
 	wheel_set(&conns->wheel, index, wheel_tick(conns->now_usec) + (uint32_t)ahead);
 }
 
+void
+conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec)
+{
+	uint64_t served_usec = since_usec / WHEEL_TICK_USEC * WHEEL_TICK_USEC;
+
+	if (conn_next_service(conns, conn, served_usec) <= conn_tick_start_usec(conns))
+		conn_listener(conns, conn)->service->timer(conns, conn);
+}
+
 /* The node of a connection expired: at this tick a deadline was set. It may have been put off, and
  * if the loop was late, several moments of the service may have passed: it gets one call. */
 void
@@ -133,9 +142,7 @@ conn_on_timer(void *context, uint32_t index)
 		conn_close(conns, conn, deadline.reason);
 		return;
 	}
-	if (conn_next_service(conns, conn, due_usec - WHEEL_TICK_USEC) <=
-		conn_tick_start_usec(conns))
-		conn_listener(conns, conn)->service->timer(conns, conn);
+	conn_catch_up(conns, conn, due_usec - WHEEL_TICK_USEC);
 	if (conn->state != CONN_FREE && conn->generation == generation)
 		conn_set_timer(conns, conn);
 }

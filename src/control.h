@@ -26,6 +26,8 @@ enum control_type {
 enum control_flag {
 	CONTROL_FLAG_KILL = 1 << 0,
 	CONTROL_FLAG_LAST = 1 << 1,
+	CONTROL_FLAG_STORE = 1 << 2,
+	CONTROL_FLAG_RETURN = 1 << 3,
 };
 
 struct control_header {
@@ -42,7 +44,10 @@ struct control_handover {
 	uint64_t id;
 	uint64_t opened_usec; /* monotonic */
 	uint8_t listener;
-	uint8_t pad[7];
+	uint8_t pad;
+	uint16_t
+		file; /* 0: it is new. Else it was parked: number of the file in the parkset, + 1, */
+	uint32_t record; /* and of the record in there */
 };
 
 struct control_place {

@@ -65,7 +65,15 @@ crew_on_message(void *context, const struct control_message *message, struct fdp
 	struct crew_member *member = context;
 	struct crew *crew = member->crew;
 
-	(void)fds; /* a worker sends none */
+	if (message->header.type == CONTROL_PARKED) {
+		if (member->parked || !crew->stop_flags)
+			return; /* nobody asked */
+		member->parked = true;
+		memcpy(member->parked_fds, fds->fds, fds->n_fds * sizeof(fds->fds[0]));
+		member->n_parked_fds = fds->n_fds;
+		fds->n_fds = 0;
+		return;
+	}
 	if (message->header.type == CONTROL_READY) {
 		crew_set_state(member, CREW_UP);
 		crew->starved = false;
@@ -290,16 +298,16 @@ crew_member_ended(struct crew_member *member, int status)
 	crew_schedule_respawn(member);
 }
 
-void
-crew_reap(struct crew *crew)
+bool
+crew_reap(struct crew *crew, pid_t pid, int status)
 {
-	pid_t pid;
-	int status;
-
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (unsigned i = 0; i < crew->n_members; i++)
-			if (crew->members[i].pid == pid)
-				crew_member_ended(&crew->members[i], status);
+	for (unsigned i = 0; i < crew->n_members; i++) {
+		if (crew->members[i].pid != pid)
+			continue;
+		crew_member_ended(&crew->members[i], status);
+		return true;
+	}
+	return false;
 }
 
 static bool
@@ -313,7 +321,7 @@ crew_member_hangs(const struct crew_member *member, uint64_t now_usec, uint64_t 
 void
 crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec)
 {
-	for (unsigned i = 0; i < crew->n_members; i++) {
+	for (unsigned i = 0; i < crew->n_members && !crew->stopping; i++) {
 		struct crew_member *member = &crew->members[i];
 		struct log_context context = {.worker = i, .has_worker = true};
 
@@ -336,12 +344,12 @@ crew_ticks(const struct crew *crew, uint64_t now_usec, uint64_t timeout_usec)
 }
 
 void
-crew_stop(struct crew *crew)
+crew_stop(struct crew *crew, uint8_t flags)
 {
-	static const struct control_header stop = {.type = CONTROL_STOP};
-
 	crew->stopping = true;
-	crew_send_all(crew, &stop);
+	crew->stop_flags = flags;
+	for (unsigned i = 0; i < crew->n_members; i++)
+		crew_flush_member(&crew->members[i]);
 }
 
 unsigned
@@ -378,6 +386,8 @@ crew_done(struct crew *crew)
 			(void)close(member->conf_fd);
 		for (unsigned n = 0; n < member->n_batch; n++)
 			(void)close(member->batch_fds[n]);
+		for (unsigned n = 0; n < member->n_parked_fds; n++)
+			(void)close(member->parked_fds[n]);
 	}
 	free(crew->members);
 	*crew = (struct crew){0};

@@ -43,6 +43,10 @@ struct crew_member {
 	uint64_t restarts;
 	struct event *respawn_event;
 	int conf_fd; /* a configuration still to be sent, or -1 */
+	bool told_to_stop;
+	bool parked; /* it gave its connections out of its hands: nobody lost them */
+	int parked_fds[FDPASS_FDS_MAX]; /* with CONTROL_FLAG_RETURN */
+	unsigned n_parked_fds;
 	unsigned n_batch;
 	struct control_handover batch[FDPASS_FDS_MAX];
 	int batch_fds[FDPASS_FDS_MAX];
@@ -54,7 +58,8 @@ struct crew_callbacks {
 	/* A message other than READY. */
 	void (*message)(
 		void *context, struct crew_member *member, const struct control_message *message);
-	/* The worker is gone and its last words were passed on: what it held is lost. */
+	/* The worker is gone and its last words were passed on: what it held is lost, unless it
+	 * has `parked`. */
 	void (*lost)(void *context, struct crew_member *member);
 	/* A worker is up, or one can take connections again after crew_pick() found nobody. */
 	void (*room)(void *context);
@@ -72,6 +77,7 @@ struct crew {
 	unsigned next; /* ties between equally loaded workers go round */
 	uint64_t restarts;
 	bool stopping;
+	uint8_t stop_flags;
 	bool starved; /* crew_pick() found nobody; `room` is owed */
 };
 
@@ -103,8 +109,8 @@ void crew_send_all(struct crew *crew, const struct control_header *header);
  * given to the worker from now on. */
 void crew_send_conf(struct crew *crew, int conf_fd);
 
-/* SIGCHLD: collects those that ended. */
-void crew_reap(struct crew *crew);
+/* A child ended; false: it is no worker. */
+bool crew_reap(struct crew *crew, pid_t pid, int status);
 
 /* Kills workers that have not ticked since `timeout_usec`. */
 void crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
@@ -112,8 +118,9 @@ void crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
 /* Has every worker that is up ticked within `timeout_usec`? */
 bool crew_ticks(const struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
 
-/* Tells all to stop. None is replaced from now on. */
-void crew_stop(struct crew *crew);
+/* Tells all to stop, once they have what they were given; `flags` of CONTROL_STOP. None is replaced
+ * from now on. */
+void crew_stop(struct crew *crew, uint8_t flags);
 /* Workers that have not ended. */
 unsigned crew_running(const struct crew *crew);
 /* SIGKILL for those that did not stop in time. */

@@ -2,7 +2,8 @@
  * crew_handover: which worker gets a connection, and how it gets there.
  *
  * Process: S. Connections are gathered in a batch for each worker and sent as one message. A new
- * configuration takes the same way, so that it comes before the connections that it is for.
+ * configuration takes the same way, so that it comes before the connections that it is for; and the
+ * order to stop, so that it comes after them.
  */
 #include <assert.h>
 #include <errno.h>
@@ -57,8 +58,11 @@ void
 crew_flush_member(struct crew_member *member)
 {
 	static const struct control_header header = {.type = CONTROL_RELOAD};
+	struct control_header stop = {.type = CONTROL_STOP};
 	int r;
 
+	if (member->state == CREW_DOWN)
+		return;
 	if (member->conf_fd >= 0) {
 		r = channel_send_fds(&member->channel, &header, NULL, &member->conf_fd, 1);
 		if (r == -EAGAIN)
@@ -71,6 +75,11 @@ crew_flush_member(struct crew_member *member)
 		}
 	}
 	crew_send_batch(member);
+	if (member->crew->stopping && member->n_batch == 0 && !member->told_to_stop) {
+		stop.flags = member->crew->stop_flags;
+		member->told_to_stop = true;
+		crew_send(member, &stop, NULL);
+	}
 }
 
 struct crew_member *

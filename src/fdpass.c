@@ -102,3 +102,12 @@ fdpass_close(struct fdpass_message *message, unsigned first)
 	if (first < message->n_fds)
 		message->n_fds = first;
 }
+
+uint64_t
+fdpass_cookie(int sock)
+{
+	uint64_t cookie = 0;
+	socklen_t length = sizeof(cookie);
+
+	return getsockopt(sock, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0 ? 0 : cookie;
+}

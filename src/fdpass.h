@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -40,6 +41,10 @@ int fdpass_receive(
 
 /* Collects the descriptors of a received header; what recvmsg(2) left in it. Pure. */
 void fdpass_collect(struct msghdr *header, struct fdpass_message *message);
+
+/* The kernel's own name for a socket, the same in whichever process it is (SO_COOKIE, socket(7));
+ * 0: it is no socket. */
+uint64_t fdpass_cookie(int sock);
 
 /* Closes what is left in fds[] from `first` on. */
 void fdpass_close(struct fdpass_message *message, unsigned first);

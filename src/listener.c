@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define LISTENER_ADMIN_BACKLOG 1024 /* the admin interface serves fewer at once */
 #define LISTENER_KEEPALIVE_PROBES 4 /* unanswered, after which the client is gone */
 
@@ -56,6 +58,51 @@ listener_add(struct listener_set *set, int fd, unsigned listener, bool bound,
 	};
 	addr_format_listen((const struct sockaddr *)name, length, sockets[set->n].address);
 	set->n++;
+	return 0;
+}
+
+/* Is what the socket is bound to what the configuration says? */
+static bool
+listener_is_bound_to(int fd, const char *address)
+{
+	char bound[ADDR_LISTEN_TEXT_MAX], wanted[ADDR_LISTEN_TEXT_MAX];
+	struct sockaddr_storage name;
+	struct mg_error error;
+	socklen_t length = 0;
+
+	if (listener_check_fd(fd, &name, &length) < 0)
+		return false;
+	addr_format_listen((const struct sockaddr *)&name, length, bound);
+	if (addr_parse_listen(address, &name, &length, &error) < 0)
+		return false;
+	addr_format_listen((const struct sockaddr *)&name, length, wanted);
+	return strcmp(bound, wanted) == 0;
+}
+
+/* A socket that the process before this one bound. One that the configuration has no more, or has
+ * at another address, is closed. */
+static int
+listener_adopt_kept(struct listener_set *set, const struct conf *conf, struct notify_fd *passed)
+{
+	const char *name = passed->name + strlen(LISTENER_KEPT_PREFIX);
+	const struct conf_listener *listener = conf_find_listener(conf, name);
+	char admin[sizeof(set->admin_path) + sizeof("unix:")];
+	struct sockaddr_storage sa;
+	socklen_t length = 0;
+
+	snprintf(admin, sizeof(admin), "unix:%s", conf->admin_socket);
+	if (strcmp(name, LISTENER_ADMIN_NAME) == 0 && set->admin_fd < 0 &&
+		listener_is_bound_to(passed->fd, admin)) {
+		set->admin_fd = passed->fd;
+		snprintf(set->admin_path, sizeof(set->admin_path), "%s", conf->admin_socket);
+		return 0;
+	}
+	if (listener && listener_is_bound_to(passed->fd, listener->address) &&
+		listener_check_fd(passed->fd, &sa, &length) == 0)
+		return listener_add(
+			set, passed->fd, (unsigned)(listener - conf->listeners), true, &sa, length);
+	notify_unstore(passed->name);
+	(void)close(passed->fd);
 	return 0;
 }
 
@@ -197,7 +244,11 @@ listener_open_each(const struct conf *conf, struct notify_fd *passed, int n_pass
 	int r;
 
 	for (int i = 0; i < n_passed; i++) {
-		r = listener_adopt(set, conf, &passed[i], reterr_error);
+		bool kept = strncmp(passed[i].name, LISTENER_KEPT_PREFIX,
+				    strlen(LISTENER_KEPT_PREFIX)) == 0;
+
+		r = kept ? listener_adopt_kept(set, conf, &passed[i])
+			 : listener_adopt(set, conf, &passed[i], reterr_error);
 		if (r < 0)
 			return r;
 	}
@@ -232,19 +283,39 @@ listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passe
 }
 
 void
+listener_store(struct listener_set *set, const struct conf *conf)
+{
+	char name[LISTENER_KEPT_NAME_MAX];
+	int r = 0;
+
+	set->kept = true;
+	for (size_t i = 0; i < set->n && r == 0; i++) {
+		if (!set->sockets[i].bound)
+			continue;
+		snprintf(name, sizeof(name), LISTENER_KEPT_PREFIX "%s",
+			conf->listeners[set->sockets[i].listener].name);
+		r = notify_store(name, set->sockets[i].fd);
+	}
+	if (set->admin_path[0] && r == 0)
+		r = notify_store(LISTENER_KEPT_PREFIX LISTENER_ADMIN_NAME, set->admin_fd);
+	if (r < 0)
+		log_warning(NULL, "systemd does not keep the listening sockets: %s", strerror(-r));
+}
+
+void
 listener_close_all(struct listener_set *set)
 {
 	for (size_t i = 0; i < set->n; i++) {
 		const struct listener_socket *item = &set->sockets[i];
 
 		(void)close(item->fd);
-		if (item->bound && strncmp(item->address, "unix:/", 6) == 0)
+		if (item->bound && !set->kept && strncmp(item->address, "unix:/", 6) == 0)
 			(void)unlink(item->address + 5);
 	}
 	free(set->sockets);
 	if (set->admin_fd >= 0)
 		(void)close(set->admin_fd);
-	if (set->admin_path[0])
+	if (set->admin_path[0] && !set->kept)
 		(void)unlink(set->admin_path);
 	*set = (struct listener_set){.admin_fd = -1};
 }

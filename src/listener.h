@@ -16,6 +16,13 @@
 /* systemd's FileDescriptorName= of the admin socket; no listener may have this name. */
 #define LISTENER_ADMIN_NAME "admin"
 
+/*
+ * Sockets that we bind are kept over a restart as well, by systemd's store or by the supervisor that
+ * becomes another program: their names there are this and the listener's.
+ */
+#define LISTENER_KEPT_PREFIX "listen/"
+#define LISTENER_KEPT_NAME_MAX (sizeof(LISTENER_KEPT_PREFIX) + CONF_NAME_MAX)
+
 /* One socket. A listener may have several. */
 struct listener_socket {
 	int fd;            /* owned */
@@ -28,8 +35,9 @@ struct listener_socket {
 struct listener_set {
 	struct listener_socket *sockets;
 	size_t n;
-	int admin_fd;         /* -1: no admin socket; taken by who uses it, who then writes -1 */
+	int admin_fd;         /* -1: no admin socket */
 	char admin_path[108]; /* of one that we bound, to be removed; "" otherwise */
+	bool kept;            /* what we bound lives on: its paths are not removed */
 };
 
 /*
@@ -39,6 +47,9 @@ struct listener_set {
  */
 int listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passed,
 	struct listener_set *ret_set, struct mg_error *reterr_error) MG_MUST_CHECK;
+
+/* Has systemd keep what we bound. */
+void listener_store(struct listener_set *set, const struct conf *conf);
 
 /* Closes all and removes the paths of Unix sockets that we bound. */
 void listener_close_all(struct listener_set *set);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "close_reason.h"
 #include "error.h"
 
 #define METRICS_LISTENERS_MAX 64
@@ -50,6 +51,7 @@ struct metric_info {
 struct metrics_slot {
 	uint64_t value[METRIC_COUNT];
 	uint64_t listener[METRICS_LISTENERS_MAX][LISTENER_METRIC_COUNT];
+	uint64_t closed[CLOSE_REASON_COUNT]; /* and refused; the supervisor counts them */
 	uint64_t tick_usec; /* monotonic: when this worker last showed that it lives */
 } __attribute__((aligned(4096)));
 

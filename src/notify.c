@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -87,4 +88,38 @@ void
 notify_failed(int error, const char *status)
 {
 	(void)sd_notifyf(0, "STATUS=%s\nERRNO=%d", status, error);
+}
+
+bool
+notify_has_store(void)
+{
+	const char *store = getenv("FDSTORE"); /* since systemd 254: how many it holds */
+
+	return getenv("NOTIFY_SOCKET") && (!store || strcmp(store, "0") != 0);
+}
+
+int
+notify_store(const char *name, int fd)
+{
+	char text[NOTIFY_NAME_MAX + 64];
+	int r;
+
+	/* Not polled: a berth's far end is closed, which systemd would take for the end of it. */
+	snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
+	r = sd_pid_notify_with_fds(0, 0, text, &fd, 1);
+	return r == 0 ? -ENOTCONN : r < 0 ? r : 0;
+}
+
+void
+notify_unstore(const char *name)
+{
+	(void)sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
+
+int
+notify_barrier(uint64_t timeout_usec)
+{
+	int r = sd_notify_barrier(0, timeout_usec);
+
+	return r < 0 ? r : 0;
 }

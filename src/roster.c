@@ -9,6 +9,7 @@
 #include "roster.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "lazy.h"
@@ -23,6 +24,8 @@ struct roster {
 	uint32_t n_slots; /* slot 0 included */
 	uint32_t n_used;  /* slots from here on were never used */
 	uint32_t size;
+	uint32_t floor;                       /* the generation of slots never used */
+	uint32_t highest;                     /* generation given out */
 	uint32_t n_waiting;                   /* slots in the queue */
 	uint32_t first_waiting, last_waiting; /* unless none waits */
 };
@@ -78,6 +81,7 @@ roster_take_slot(struct roster *roster)
 		return slot;
 	}
 	assert(roster->n_used < roster->n_slots);
+	roster->entries[roster->n_used].generation = roster->floor & GENERATION_MAX;
 	return roster->n_used++;
 }
 
@@ -87,24 +91,69 @@ roster_id(const struct roster *roster, uint32_t slot)
 	return (uint64_t)roster->entries[slot].generation << ROSTER_SLOT_BITS | slot;
 }
 
-uint64_t
-roster_add(struct roster *roster, uint8_t worker, uint8_t listener, uint32_t source)
+static void
+roster_enter(struct roster *roster, uint64_t id, uint8_t worker, uint8_t listener, uint32_t source)
 {
-	uint32_t slot;
+	uint32_t generation = roster_id_generation(id) & GENERATION_MAX;
 
-	if (roster->size >= roster->max_connections)
-		return 0;
-	slot = roster_take_slot(roster);
-	roster->entries[slot] = (struct roster_entry){
+	roster->entries[roster_slot(id)] = (struct roster_entry){
 		.source = source,
 		.fd = -1,
-		.generation = roster->entries[slot].generation,
+		.generation = generation,
 		.in_use = 1,
 		.worker = worker,
 		.listener = listener,
 	};
 	roster->size++;
-	return roster_id(roster, slot);
+	if (generation > roster->highest)
+		roster->highest = generation;
+}
+
+uint64_t
+roster_add(struct roster *roster, uint8_t worker, uint8_t listener, uint32_t source)
+{
+	uint64_t id;
+
+	if (roster->size >= roster->max_connections)
+		return 0;
+	id = roster_id(roster, roster_take_slot(roster));
+	roster_enter(roster, id, worker, listener, source);
+	return id;
+}
+
+int
+roster_restore(
+	struct roster *roster, uint64_t id, uint8_t worker, uint8_t listener, uint32_t source)
+{
+	uint32_t slot = roster_slot(id);
+
+	assert(roster->n_waiting == 0);
+	if (slot == 0 || slot >= roster->n_slots || id >> ROSTER_SLOT_BITS > GENERATION_MAX)
+		return -ERANGE;
+	if (roster->entries[slot].in_use || roster->size >= roster->max_connections)
+		return -EEXIST;
+	roster_enter(roster, id, worker, listener, source);
+	if (slot >= roster->n_used)
+		roster->n_used = slot + 1;
+	return 0;
+}
+
+void
+roster_restored(struct roster *roster, uint32_t floor)
+{
+	roster->floor = floor;
+	for (uint32_t slot = 1; slot < roster->n_used; slot++) {
+		if (roster->entries[slot].in_use)
+			continue;
+		roster->entries[slot].generation = floor & GENERATION_MAX;
+		roster_enqueue(roster, slot);
+	}
+}
+
+uint32_t
+roster_generation(const struct roster *roster)
+{
+	return roster->highest;
 }
 
 struct roster_entry *

@@ -24,6 +24,7 @@ enum roster_flag {
 	ROSTER_FLAGS = 3,
 };
 
+#define ROSTER_FD_AWAY (-2)           /* as fd: with no worker yet; restored and on its way */
 #define ROSTER_FD_MAX ((1 << 23) - 1) /* the highest fd of a worker that an entry can name */
 
 struct roster_entry {
@@ -47,6 +48,19 @@ void roster_free(struct roster *roster);
 uint64_t roster_add(
 	struct roster *roster, uint8_t worker, uint8_t listener, uint32_t source) MG_MUST_CHECK;
 
+/*
+ * At start only, before the first roster_add(): enters a connection under the id that it had with
+ * the process before. -EEXIST: the id, or another with its slot, is in; -ERANGE: no id can be so.
+ */
+int roster_restore(struct roster *roster, uint64_t id, uint8_t worker, uint8_t listener,
+	uint32_t source) MG_MUST_CHECK;
+/* Ends that. Slots that are free get the generation `floor`, which must be above all that the
+ * process before gave out, so that no id of it is used again. */
+void roster_restored(struct roster *roster, uint32_t floor);
+
+/* The highest generation given out. */
+uint32_t roster_generation(const struct roster *roster);
+
 /* NULL: no such connection (any more). Valid until the entry is removed. */
 struct roster_entry *roster_find(struct roster *roster, uint64_t id);
 
@@ -62,6 +76,12 @@ uint32_t roster_size(const struct roster *roster);
  * at the end. Otherwise *ret_slot is the slot of the id.
  */
 uint64_t roster_next(struct roster *roster, uint32_t slot, uint32_t max_slots, uint32_t *ret_slot);
+
+static inline uint32_t
+roster_id_generation(uint64_t id)
+{
+	return (uint32_t)(id >> ROSTER_SLOT_BITS);
+}
 
 static inline uint32_t
 roster_slot(uint64_t id)

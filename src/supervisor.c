@@ -36,16 +36,17 @@ supervisor_log_closed(const struct supervisor *supervisor, uint64_t id,
 		source, info->name);
 }
 
-/* A connection is gone, for whatever reason: the one place where it leaves all counts. */
-static void
-supervisor_forget(struct supervisor *supervisor, uint64_t id, const struct roster_entry *entry,
-	enum close_reason reason)
+void
+supervisor_forget(struct supervisor *supervisor, uint64_t id, enum close_reason reason)
 {
+	const struct roster_entry *entry = roster_find(supervisor->roster, id);
+
 	supervisor_log_closed(supervisor, id, entry, reason);
 	admit_release(supervisor->admit, entry->listener, entry->source,
 		entry->flags & ROSTER_OLD_SOURCE);
-	crew_release(&supervisor->crew.members[entry->worker]);
-	supervisor->closed[reason]++;
+	if (entry->fd != ROSTER_FD_AWAY)
+		crew_release(&supervisor->crew.members[entry->worker]);
+	metrics_add(&supervisor->metrics->slots[0].closed[reason], 1);
 	metrics_add(&supervisor->metrics->slots[0].value[METRIC_CLOSED], 1);
 	roster_remove(supervisor->roster, id);
 }
@@ -60,7 +61,7 @@ supervisor_on_closed(struct supervisor *supervisor, const struct crew_member *me
 		const struct roster_entry *entry = roster_find(supervisor->roster, closed[i].id);
 
 		if (entry && entry->worker == member->index)
-			supervisor_forget(supervisor, closed[i].id, entry, closed[i].reason);
+			supervisor_forget(supervisor, closed[i].id, closed[i].reason);
 	}
 	acceptor_wake(&supervisor->acceptor);
 }
@@ -126,15 +127,15 @@ void
 supervisor_on_lost(void *context, struct crew_member *member)
 {
 	struct supervisor *supervisor = context;
-	enum close_reason reason = supervisor->stopping ? CLOSE_SHUTDOWN : CLOSE_WORKER_LOST;
+	enum close_reason reason = supervisor->stop ? CLOSE_SHUTDOWN : CLOSE_WORKER_LOST;
 	uint32_t slot = 0;
 
-	while (slot != UINT32_MAX && member->connections > 0) {
+	while (!member->parked && slot != UINT32_MAX && member->connections > 0) {
 		uint64_t id = roster_next(supervisor->roster, slot, UINT32_MAX, &slot);
 		const struct roster_entry *entry = id ? roster_find(supervisor->roster, id) : NULL;
 
-		if (entry && entry->worker == member->index)
-			supervisor_forget(supervisor, id, entry, reason);
+		if (entry && entry->worker == member->index && entry->fd != ROSTER_FD_AWAY)
+			supervisor_forget(supervisor, id, reason);
 	}
 	recount_on_lost(&supervisor->recount, member);
 	shed_on_lost(&supervisor->shed, member);
@@ -148,6 +149,7 @@ supervisor_on_room(void *context)
 	struct supervisor *supervisor = context;
 
 	supervisor_say_ready(supervisor);
+	restore_wake(&supervisor->restore);
 	acceptor_wake(&supervisor->acceptor);
 }
 
@@ -156,7 +158,7 @@ supervisor_on_refused(void *context, enum close_reason reason)
 {
 	struct supervisor *supervisor = context;
 
-	supervisor->closed[reason]++;
+	metrics_add(&supervisor->metrics->slots[0].closed[reason], 1);
 }
 
 void
@@ -231,9 +233,12 @@ supervisor_problems(const struct supervisor *supervisor)
 	if (supervisor->acceptor.paused)
 		supervisor_add_text(
 			list, "accepting pauses: the kernel refused a descriptor or memory");
+	if (supervisor->restore.running)
+		supervisor_add_text(
+			list, "taking up the connections of the process before; accepting waits");
 	if (admit_connections(supervisor->admit) >= supervisor->conf->limit_connections)
 		supervisor_add_text(list, "limits.connections is reached");
-	if (supervisor->stopping)
+	if (supervisor->stop)
 		supervisor_add_text(list, "stopping");
 	return list;
 }

@@ -16,13 +16,25 @@
 #include "listener.h"
 #include "metrics.h"
 #include "recount.h"
+#include "reexec.h"
+#include "restore.h"
 #include "roster.h"
 #include "shed.h"
 #include "signals.h"
+#include "upgrade.h"
+
+/* What becomes of the connections when the supervisor ends. */
+enum supervisor_stop {
+	SUPERVISOR_STOP_NONE = 0, /* it goes on */
+	SUPERVISOR_STOP_CLOSE,    /* they are closed */
+	SUPERVISOR_STOP_STORE,    /* systemd keeps them for the next process */
+	SUPERVISOR_STOP_UPGRADE,  /* the program that this process becomes gets them */
+};
 
 struct supervisor {
 	struct event_base *base;
 	const char *conf_path; /* borrowed */
+	char *program;         /* the path of this program; NULL: not known */
 	struct conf *conf;
 	struct metrics *metrics;
 	struct admit *admit;
@@ -34,14 +46,20 @@ struct supervisor {
 	struct shed shed;
 	struct recount recount;
 	struct inspect inspect;
+	struct restore restore;
+	struct upgrade upgrade;
+	/* Who asked for the upgrade that is being checked. */
+	void (*upgrade_asked)(void *context, bool good, const char *text);
+	void *upgrade_context;
+	uint32_t epoch;      /* counts restarts in which connections were kept */
 	struct admin *admin; /* NULL: no admin socket */
 	struct event *tick_event, *watchdog_event, *stop_event;
 	uint64_t start_usec;
-	uint64_t closed[CLOSE_REASON_COUNT];
 	struct log_limit closed_log;
 	bool ready; /* systemd was told */
 	bool draining;
-	bool stopping;
+	enum supervisor_stop stop;
+	bool stop_wanted; /* as soon as all parked connections are taken up */
 	char status[256]; /* what systemd was last told */
 };
 
@@ -59,6 +77,12 @@ int supervisor_reload(struct supervisor *supervisor, struct supervisor_changes *
 
 /* The limits of the configuration, as admit wants them. */
 struct admit_limits supervisor_admit_limits(const struct conf *conf);
+
+/* Asks the program on disk whether it can start with the configuration, and if so becomes it, with
+ * all connections. `asked` (optional) is called when it has answered. -errno with text: not now. */
+int supervisor_upgrade(struct supervisor *supervisor,
+	void (*asked)(void *context, bool good, const char *text), void *context,
+	struct mg_error *reterr_error) MG_MUST_CHECK;
 
 /* Stops accepting and closes all over so many microseconds, until resumed. */
 void supervisor_drain(struct supervisor *supervisor, uint64_t over_usec);

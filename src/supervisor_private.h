@@ -11,7 +11,21 @@ void supervisor_on_lost(void *context, struct crew_member *member);
 void supervisor_on_room(void *context);
 void supervisor_on_refused(void *context, enum close_reason reason);
 
-/* Tells systemd READY=1, once, when all workers are up. */
+/* A connection is gone, for whatever reason: the one place where it leaves all counts. */
+void supervisor_forget(struct supervisor *supervisor, uint64_t id, enum close_reason reason);
+
+/* In supervisor_run.c: no more connections come in; those that are here go as `stop` says. */
+void supervisor_begin_stop(struct supervisor *supervisor, enum supervisor_stop stop);
+
+/* Ends as SIGTERM asks for. */
+void supervisor_terminate(struct supervisor *supervisor);
+
+/* In supervisor_restart.c. Decides which of the parked connections stay; `restore.set` was taken. */
+int supervisor_begin_restore(struct supervisor *supervisor) MG_MUST_CHECK;
+/* All workers have ended: passes on what they left. -errno, logged: an upgrade that lost all. */
+int supervisor_pass_on(struct supervisor *supervisor);
+
+/* Tells systemd READY=1, once, when all workers are up and nothing is to be restored. */
 void supervisor_say_ready(struct supervisor *supervisor);
 
 /* Ends a reload that systemd was told of. */

@@ -149,7 +149,7 @@ supervisor_reload_conf(struct supervisor *supervisor, struct supervisor_changes 
 
 	if (r < 0)
 		return r;
-	r = supervisor->recount.running ? -EBUSY : 0;
+	r = supervisor->recount.running || supervisor->restore.running ? -EBUSY : 0;
 	if (r == 0)
 		r = conf_merge_running(fresh, supervisor->conf, supervisor_on_change, changes);
 	if (r == 0)
@@ -175,9 +175,10 @@ supervisor_reload(struct supervisor *supervisor, struct supervisor_changes *ret_
 		log_error(NULL, "%s", errors->items[i]);
 	if (r < 0)
 		log_error(NULL, "reload failed: %s; nothing was changed",
-			errors->n     ? "the configuration is in error"
-			: r == -EBUSY ? "sources are still being counted after the last one"
-				      : strerror(-r));
+			errors->n ? "the configuration is in error"
+			: r == -EBUSY
+				? "connections are still being taken up, or counted after the last one"
+				: strerror(-r));
 	else
 		supervisor_log_changes(&changes);
 	if (supervisor->ready)

@@ -4,11 +4,13 @@
  * Process: S.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "admin_routes.h"
 #include "clock.h"
@@ -22,9 +24,10 @@
 static void
 supervisor_format_status(const struct supervisor *supervisor, char *buf, size_t size)
 {
-	const char *state = supervisor->stopping   ? "Stopping"
-			    : supervisor->draining ? "Draining"
-						   : "Ready";
+	const char *state = supervisor->stop == SUPERVISOR_STOP_UPGRADE ? "Upgrading"
+			    : supervisor->stop                          ? "Stopping"
+			    : supervisor->draining                      ? "Draining"
+									: "Ready";
 	uint32_t connections = admit_connections(supervisor->admit);
 	uint64_t limit = supervisor->conf->limit_connections;
 
@@ -37,7 +40,8 @@ supervisor_format_status(const struct supervisor *supervisor, char *buf, size_t 
 void
 supervisor_say_ready(struct supervisor *supervisor)
 {
-	if (supervisor->ready || supervisor->crew.n_up < supervisor->crew.n_members)
+	if (supervisor->ready || supervisor->restore.running ||
+		supervisor->crew.n_up < supervisor->crew.n_members)
 		return;
 	supervisor->ready = true;
 	supervisor_format_status(supervisor, supervisor->status, sizeof(supervisor->status));
@@ -91,22 +95,44 @@ supervisor_on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 	crew_kill(&supervisor->crew);
 }
 
-static void
-supervisor_stop(struct supervisor *supervisor)
+void
+supervisor_begin_stop(struct supervisor *supervisor, enum supervisor_stop stop)
 {
+	static const uint8_t flags[] = {
+		[SUPERVISOR_STOP_CLOSE] = 0,
+		[SUPERVISOR_STOP_STORE] = CONTROL_FLAG_STORE,
+		[SUPERVISOR_STOP_UPGRADE] = CONTROL_FLAG_RETURN,
+	};
 	struct timeval wait = clock_timeval(supervisor->conf->stop_timeout);
 
-	if (supervisor->stopping) { /* asked twice: now */
+	supervisor->stop = stop;
+	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_STOP);
+	crew_stop(&supervisor->crew, flags[stop]);
+	evtimer_add(supervisor->stop_event, &wait);
+}
+
+void
+supervisor_terminate(struct supervisor *supervisor)
+{
+	bool store = notify_has_store();
+
+	if (supervisor->stop == SUPERVISOR_STOP_CLOSE) { /* asked twice: now */
 		crew_kill(&supervisor->crew);
 		return;
 	}
-	log_info(NULL, "stopping: %u connections are closed", admit_connections(supervisor->admit));
-	supervisor->stopping = true;
-	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_STOP);
+	if (supervisor->restore.running && !supervisor->stop_wanted) {
+		/* Half of them are here and half are still parked: first they are to be together. */
+		supervisor->stop_wanted = true;
+		return;
+	}
+	log_info(NULL, "stopping: %u connections are %s", admit_connections(supervisor->admit),
+		store ? "parked with systemd" : "closed");
+	if (supervisor->stop == SUPERVISOR_STOP_NONE)
+		supervisor_begin_stop(
+			supervisor, store ? SUPERVISOR_STOP_STORE : SUPERVISOR_STOP_CLOSE);
+	supervisor->stop = store ? SUPERVISOR_STOP_STORE : SUPERVISOR_STOP_CLOSE;
 	supervisor_format_status(supervisor, supervisor->status, sizeof(supervisor->status));
 	notify_stopping(supervisor->status);
-	crew_stop(&supervisor->crew);
-	evtimer_add(supervisor->stop_event, &wait);
 }
 
 static void
@@ -123,19 +149,42 @@ supervisor_on_hangup(struct supervisor *supervisor)
 }
 
 static void
+supervisor_on_usr2(struct supervisor *supervisor)
+{
+	struct mg_error error;
+
+	if (supervisor_upgrade(supervisor, NULL, NULL, &error) < 0)
+		log_error(NULL, "no upgrade: %s", error.text);
+}
+
+static void
+supervisor_reap(struct supervisor *supervisor)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (!crew_reap(&supervisor->crew, pid, status))
+			(void)upgrade_reap(&supervisor->upgrade, pid, status);
+}
+
+static void
 supervisor_on_signal(void *context, int signal)
 {
 	struct supervisor *supervisor = context;
 
 	switch (signal) {
 	case SIGCHLD:
-		crew_reap(&supervisor->crew);
+		supervisor_reap(supervisor);
 		break;
 	case SIGHUP:
 		supervisor_on_hangup(supervisor);
 		break;
+	case SIGUSR2:
+		supervisor_on_usr2(supervisor);
+		break;
 	default:
-		supervisor_stop(supervisor);
+		supervisor_terminate(supervisor);
 	}
 }
 
@@ -151,8 +200,14 @@ static int
 supervisor_be_worker(void *context, unsigned index, int channel_fd)
 {
 	struct supervisor *supervisor = context;
+	struct worker_heritage heritage = {
+		.conf = supervisor->conf,
+		.metrics = supervisor->metrics,
+		.parkset = &supervisor->restore.set,
+		.epoch = supervisor->epoch,
+	};
 
-	return worker_run(index, supervisor->conf, supervisor->metrics, channel_fd);
+	return worker_run(index, &heritage, channel_fd);
 }
 
 /* The soft limit of descriptors is a default for programs that use select(2). */
@@ -178,8 +233,13 @@ supervisor_open_listeners(struct supervisor *supervisor, struct mg_error *reterr
 	if (n < 0)
 		return mg_error_set(reterr_error, n,
 			"cannot take the sockets that systemd passed: %s", strerror(-n));
-	r = listener_open_all(supervisor->conf, passed, n, &supervisor->listeners, reterr_error);
+	r = parkset_take(&supervisor->restore.set, supervisor->conf, passed, &n);
+	if (r == 0)
+		r = listener_open_all(
+			supervisor->conf, passed, n, &supervisor->listeners, reterr_error);
 	notify_fds_free(passed, n);
+	if (r == 0 && notify_has_store())
+		listener_store(&supervisor->listeners, supervisor->conf);
 	return r;
 }
 
@@ -236,7 +296,7 @@ supervisor_init_acceptor(struct supervisor *supervisor)
 static int
 supervisor_init_events(struct supervisor *supervisor)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, 0};
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD, 0};
 	struct timeval tick = clock_timeval(SUPERVISOR_TICK_USEC);
 	struct timeval watchdog = clock_timeval(notify_watchdog_usec() / 2);
 	int r = signals_init(
@@ -258,6 +318,19 @@ supervisor_init_events(struct supervisor *supervisor)
 	return 0;
 }
 
+/* The listening socket stays ours too: it is passed on at an upgrade. */
+static int
+supervisor_init_admin(struct supervisor *supervisor)
+{
+	int fd = fcntl(supervisor->listeners.admin_fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	supervisor->admin =
+		admin_new(supervisor->base, fd, ADMIN_ROUTES, supervisor, supervisor->metrics);
+	return supervisor->admin ? 0 : -ENOMEM;
+}
+
 static int
 supervisor_init_rest(struct supervisor *supervisor)
 {
@@ -272,15 +345,14 @@ supervisor_init_rest(struct supervisor *supervisor)
 
 	if (r == 0)
 		r = supervisor_init_events(supervisor);
-	if (r == 0 && supervisor->listeners.admin_fd >= 0) {
-		supervisor->admin = admin_new(supervisor->base, supervisor->listeners.admin_fd,
-			ADMIN_ROUTES, supervisor, supervisor->metrics);
-		supervisor->listeners.admin_fd = -1;
-		if (!supervisor->admin)
-			r = -ENOMEM;
-	}
+	if (r == 0)
+		r = supervisor_begin_restore(supervisor);
+	if (r == 0 && supervisor->listeners.admin_fd >= 0)
+		r = supervisor_init_admin(supervisor);
 	if (r == 0)
 		r = supervisor_init_acceptor(supervisor);
+	if (r == 0 && supervisor->restore.running)
+		acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_RESTORE);
 	/* The workers last: what they inherit of the rest they close. */
 	if (r == 0)
 		r = crew_init(&supervisor->crew, supervisor->base, supervisor->metrics->n_slots - 1,
@@ -295,6 +367,8 @@ supervisor_done(struct supervisor *supervisor)
 		supervisor->tick_event, supervisor->watchdog_event, supervisor->stop_event};
 
 	crew_done(&supervisor->crew);
+	upgrade_done(&supervisor->upgrade);
+	restore_end(&supervisor->restore);
 	/* Requests that wait for it are answered before their connections go. */
 	inspect_done(&supervisor->inspect);
 	admin_free(supervisor->admin);
@@ -310,6 +384,7 @@ supervisor_done(struct supervisor *supervisor)
 	if (supervisor->base)
 		event_base_free(supervisor->base);
 	conf_free(supervisor->conf);
+	free(supervisor->program);
 }
 
 static void
@@ -340,6 +415,7 @@ supervisor_start(struct supervisor *supervisor)
 	event_set_log_callback(supervisor_on_libevent);
 	supervisor_raise_fd_limit();
 	supervisor->listeners.admin_fd = -1;
+	supervisor->program = reexec_path();
 	supervisor->start_usec = clock_now_usec();
 	supervisor->base = event_base_new();
 	r = supervisor->base ? supervisor_check_tuning(supervisor->conf, &error) : -ENOMEM;
@@ -374,8 +450,9 @@ supervisor_run(const char *conf_path, struct conf *conf)
 	r = supervisor_start(supervisor);
 	if (r == 0) {
 		supervisor_log_warnings(supervisor);
-		while (!(supervisor->stopping && crew_running(&supervisor->crew) == 0))
+		while (!(supervisor->stop && crew_running(&supervisor->crew) == 0))
 			event_base_loop(supervisor->base, EVLOOP_ONCE);
+		r = supervisor_pass_on(supervisor);
 		log_info(NULL, "stopped");
 	}
 	supervisor_done(supervisor);

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "notify.h"
 #include "proto_raw.h"
 #include "service_echo.h"
 #include "service_hold.h"
@@ -45,7 +46,7 @@ worker_say(struct worker *worker, enum control_type type, uint64_t value)
 	worker_send(worker, &(struct control_header){.type = type, .value = value}, NULL);
 }
 
-static void
+void
 worker_report_closed(struct worker *worker)
 {
 	struct control_header header = {
@@ -113,6 +114,21 @@ worker_apply_conf(struct worker *worker)
 	}
 }
 
+/* A connection of the process before: the supervisor has checked what it needs of the record. */
+static void
+worker_restore(struct worker *worker, const struct control_handover *handover, int fd)
+{
+	const struct parkset_file *file = &worker->parkset->files[handover->file - 1];
+	struct parkfile_record record = parkfile_record(&file->file, handover->record);
+
+	record.listener = handover->listener;
+	record.reason = file->facts.reasons[record.reason];
+	if (record.reason == PARK_FACTS_UNKNOWN)
+		record.reason = CLOSE_SHUTDOWN;
+	conn_restore(&worker->conns, fd, &record, parkfile_waiting(&file->file, &record),
+		file->facts.parked_usec);
+}
+
 static void
 worker_on_handover(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
@@ -131,8 +147,11 @@ worker_on_handover(
 			continue;
 		}
 		assert(records[i].listener < worker->conf->n_listeners);
-		conn_adopt(&worker->conns, fds->fds[i], records[i].id, records[i].opened_usec,
-			records[i].listener);
+		if (records[i].file > 0)
+			worker_restore(worker, &records[i], fds->fds[i]);
+		else
+			conn_adopt(&worker->conns, fds->fds[i], records[i].id,
+				records[i].opened_usec, records[i].listener);
 		places[header.count++] =
 			(struct control_place){.id = records[i].id, .fd = fds->fds[i]};
 	}
@@ -215,7 +234,11 @@ worker_on_message(void *context, const struct control_message *message, struct f
 		worker_say(worker, CONTROL_SHED_DONE,
 			conns_shed(conns, message->header.value, message->header.value2));
 		break;
+	case CONTROL_RESTORED:
+		parkset_done(worker->parkset);
+		break;
 	case CONTROL_STOP:
+		worker->stop_flags = message->header.flags;
 		worker->stopping = true;
 		break;
 	default: /* what a worker says itself: the supervisor is the same program */
@@ -228,18 +251,12 @@ worker_on_channel_closed(void *context)
 {
 	struct worker *worker = context;
 
-	if (!worker->stopping)
-		log_error(NULL, "the supervisor is gone; stopping");
+	if (worker->stopping)
+		return;
+	worker->stop_flags = notify_has_store() ? CONTROL_FLAG_STORE : 0;
 	worker->stopping = true;
-}
-
-static void
-worker_on_signal(void *context, int signal)
-{
-	struct worker *worker = context;
-
-	(void)signal;
-	worker->stopping = true;
+	log_error(NULL, "the supervisor is gone; %u connections are %s", worker->conns.count,
+		worker->stop_flags ? "parked with systemd" : "closed");
 }
 
 static void
@@ -332,11 +349,6 @@ worker_init_conns(struct worker *worker, struct metrics *metrics)
 static int
 worker_init_events(struct worker *worker)
 {
-	static const int signals[] = {SIGTERM, 0};
-	int r = signals_init(&worker->signals, worker->base, signals, worker_on_signal, worker);
-
-	if (r < 0)
-		return r;
 	worker->tick_event = event_new(worker->base, -1, EV_PERSIST, worker_on_tick, worker);
 	worker->wheel_event = evtimer_new(worker->base, worker_on_wheel, worker);
 	worker->retime = (struct sweep){
@@ -382,16 +394,18 @@ worker_done(struct worker *worker)
 {
 	struct conns *conns = &worker->conns;
 
+	if (worker->stop_flags)
+		worker_park(worker);
 	for (uint32_t fd = 0; fd < conns->fd_end; fd++)
 		if (conns->table[fd].state != CONN_FREE)
-			conn_close(conns, &conns->table[fd], CLOSE_SHUTDOWN);
+			conn_close(conns, &conns->table[fd],
+				worker->stop_flags ? CLOSE_PARK_FAILED : CLOSE_SHUTDOWN);
 	worker_report_closed(worker);
 	drain_done(&worker->drain);
 	sweep_done(&worker->recount);
 	sweep_done(&worker->retime);
 	event_free(worker->wheel_event);
 	event_free(worker->tick_event);
-	signals_done(&worker->signals);
 	channel_done(&worker->channel);
 	conns_done(conns);
 	event_base_free(worker->base);
@@ -399,7 +413,7 @@ worker_done(struct worker *worker)
 }
 
 int
-worker_run(unsigned index, struct conf *conf, struct metrics *metrics, int channel_fd)
+worker_run(unsigned index, const struct worker_heritage *heritage, int channel_fd)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	bool failed;
@@ -408,10 +422,13 @@ worker_run(unsigned index, struct conf *conf, struct metrics *metrics, int chann
 	if (!worker)
 		return EXIT_FAILURE;
 	worker->index = index;
-	worker->conf = conf;
+	worker->conf = heritage->conf;
+	worker->parkset = heritage->parkset;
+	parkset_inherit(worker->parkset);
+	worker->epoch = heritage->epoch;
 	snprintf(worker->name, sizeof(worker->name), "worker %u", index);
 	log_open_forked(worker->name);
-	r = worker_init(worker, metrics, channel_fd);
+	r = worker_init(worker, heritage->metrics, channel_fd);
 	if (r < 0) {
 		/* The process ends, and all that was made with it. */
 		log_error(NULL, "cannot start: %s", strerror(-r));

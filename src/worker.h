@@ -11,7 +11,7 @@
 #include "conf.h"
 #include "conn.h"
 #include "drain.h"
-#include "signals.h"
+#include "parkset.h"
 #include "sweep.h"
 
 #define WORKER_TICK_USEC 1000000 /* how often a worker shows that it lives, or more often: */
@@ -24,8 +24,9 @@ struct worker {
 	unsigned index;
 	struct event_base *base;
 	struct conf *conf;
+	uint32_t epoch; /* of this process and its siblings; in the names of what they park */
+	struct parkset *parkset; /* what the processes before parked; until RESTORED */
 	struct channel channel;
-	struct signals signals;
 	struct conns conns;
 	struct event *tick_event, *wheel_event;
 	uint64_t wheel_armed_usec; /* what wheel_event is set to; 0: nothing */
@@ -38,18 +39,37 @@ struct worker {
 	unsigned n_peers;
 	bool over; /* the queues are over the limit; to be told */
 	bool stopping;
-	bool failed;   /* exit with an error */
-	char name[32]; /* for the log */
+	uint8_t stop_flags; /* of CONTROL_STOP: what to do with the connections */
+	bool failed;        /* exit with an error */
+	char name[32];      /* for the log */
+};
+
+/* What a forked worker has of the supervisor's. */
+struct worker_heritage {
+	struct conf *conf;       /* taken */
+	struct metrics *metrics; /* shared */
+	struct parkset *parkset; /* read; freed after RESTORED */
+	uint32_t epoch;
 };
 
 /*
- * Runs until told to stop; in a forked child that has closed what is not its own. Takes `conf` and
- * `channel_fd`; metrics are shared. Returns the exit status of the process.
+ * Runs until told to stop; in a forked child that has closed what is not its own. Takes
+ * `channel_fd`. Returns the exit status of the process.
+ *
+ * A worker does not heed SIGTERM, which systemd sends to all processes of the service: what is to
+ * become of its connections is for the supervisor to say, or, when that is dead, for systemd, by
+ * whether it keeps descriptors for us.
  */
-int worker_run(unsigned index, struct conf *conf, struct metrics *metrics, int channel_fd);
+int worker_run(unsigned index, const struct worker_heritage *heritage, int channel_fd);
 
 /* Sends to the supervisor. Failing that there is no use in going on, and the worker stops. */
 void worker_send(struct worker *worker, const struct control_header *header, const void *records);
+
+/* Sends the notices of closed connections that have been gathered. */
+void worker_report_closed(struct worker *worker);
+
+/* In worker_park.c: gives the connections out of this process's hands, as stop_flags say. */
+void worker_park(struct worker *worker);
 
 /* In worker_query.c: answers a QUERY message; visits a connection for RECOUNT; sends what has been
  * gathered. */

@@ -10,18 +10,6 @@
 
 #define WORKER_DETAILS_MAX 64
 
-static struct addr
-worker_query_peer(int fd)
-{
-	struct sockaddr_storage peer;
-	socklen_t length = sizeof(peer);
-
-	/* A peer that has reset the connection has no name any more. */
-	if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
-		return (struct addr){.family = ADDR_NONE};
-	return addr_from_sockaddr((struct sockaddr *)&peer, length);
-}
-
 static void
 worker_query_kernel(int fd, struct control_details *details)
 {
@@ -75,7 +63,7 @@ worker_query(struct worker *worker, const struct control_message *message)
 
 		if (!conn)
 			continue;
-		peer = worker_query_peer(places[i].fd);
+		peer = conn_peer(conns, conn);
 		if (message->header.cidr.family != ADDR_NONE &&
 			!cidr_contains(&message->header.cidr, &peer))
 			continue;
@@ -99,7 +87,7 @@ worker_query_recount(void *context, struct conn *conn)
 
 	worker->peers[worker->n_peers++] = (struct control_peer){
 		.id = conn->id,
-		.peer = worker_query_peer(conn_fd(&worker->conns, conn)),
+		.peer = conn_peer(&worker->conns, conn),
 	};
 	if (worker->n_peers == WORKER_REPORT_MAX)
 		worker_query_send_peers(worker);

@@ -9,16 +9,17 @@ import os
 import sys
 
 FIRST = 3  # SD_LISTEN_FDS_START
-ASIDE = 100  # above all that are passed
 
 
 def main():
     split = sys.argv.index("--")
-    aside = [fcntl.fcntl(int(word), fcntl.F_DUPFD, ASIDE) for word in sys.argv[1:split]]
-    os.closerange(FIRST, ASIDE)
+    passed = [int(word) for word in sys.argv[1:split]]
+    above = max([*passed, FIRST + len(passed)]) + 1
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD, above) for fd in passed]
+    os.closerange(FIRST, above)
     for number, fd in enumerate(aside):
         os.dup2(fd, FIRST + number)
-    os.closerange(ASIDE, ASIDE + len(aside))
+    os.closerange(above, above + len(aside))
     for name in ("LISTEN_PID", "WATCHDOG_PID"):
         os.environ.setdefault(name, str(os.getpid()))
     command = sys.argv[split + 1 :]

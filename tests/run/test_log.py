@@ -86,7 +86,7 @@ def test_lines_of_many_processes_do_not_mix(gateway):
     for pid in pids:
         wait_for(lambda: process_runs(pid), False)
     found = new_lines(one, before)
-    assert {line[3] for line in found} == {"the supervisor is gone; stopping"}
+    assert {line[3] for line in found} == {"the supervisor is gone; 0 connections are closed"}
     assert {line[2] for line in found} == {f"worker {number}" for number in range(16)}
 
 
@@ -221,7 +221,8 @@ def test_workers_log_to_the_journal_by_its_stream(gateway, journal):
     for pid in pids:
         wait_for(lambda: process_runs(pid), False)
     assert sorted(one.log().splitlines()) == [
-        f"<3>worker {number}: the supervisor is gone; stopping" for number in range(2)
+        f"<3>worker {number}: the supervisor is gone; 0 connections are closed"
+        for number in range(2)
     ]
 
 

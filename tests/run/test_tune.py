@@ -62,9 +62,7 @@ def short(tuning):
 
 
 def finding(tuning, key, configured=False):
-    found = [
-        f for f in tuning["findings"] if f["key"] == key and f["configured"] == configured
-    ]
+    found = [f for f in tuning["findings"] if f["key"] == key and f["configured"] == configured]
     assert found, f"nothing is said of {key}"
     return found[0]
 
@@ -261,9 +259,10 @@ def test_tune_exits_with_1(gateway):
     one = gateway(config(limits=MILLION))
     out, err = run(CTL, "-s", one.admin_socket, "tune", status=1)
     assert re.search(r"^short +net\.core\.somaxconn ", out, re.M) and err == ""
-    assert "\nnet.core.somaxconn = " in run(
-        CTL, "-s", one.admin_socket, "tune", "--sysctl", status=1
-    )[0]
+    assert (
+        "\nnet.core.somaxconn = "
+        in run(CTL, "-s", one.admin_socket, "tune", "--sysctl", status=1)[0]
+    )
     assert "LimitNOFILE=" in run(CTL, "-s", one.admin_socket, "tune", "--unit", status=1)[0]
 
 
@@ -287,9 +286,7 @@ def apart(gateway):
     """A gateway in a network namespace of its own: (gateway, run in there)."""
 
     def start(limits, listener, want):
-        one = gateway(
-            config(want, limits=limits, listener=listener), prefix=["unshare", "--net"]
-        )
+        one = gateway(config(want, limits=limits, listener=listener), prefix=["unshare", "--net"])
 
         def inside(*command, status=0):
             return run("nsenter", f"--target={one.pid}", "--net", *command, status=status)

@@ -1,0 +1,182 @@
+/* park: see park.h. */
+#include "park.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* Descriptors in flight are counted for each user, those of other workers' handovers too. */
+#define PARK_TRIES 50
+#define PARK_RETRY_NSEC 20000000
+
+struct parking {
+	struct conns *conns;
+	struct parkfile_writer file;
+	struct parked parked;
+	int near;         /* end of the last berth; -1: none */
+	uint64_t waiting; /* bytes behind the records so far */
+	/* The next message. */
+	unsigned n;
+	struct conn *batch[FDPASS_FDS_MAX];
+	int fds[FDPASS_FDS_MAX];
+};
+
+static int
+park_next_berth(struct parking *parking)
+{
+	int ends[2];
+
+	if (parking->near >= 0)
+		(void)close(parking->near);
+	parking->near = -1;
+	if (parking->parked.n_fds > PARK_BERTHS_MAX)
+		return -ENOSPC;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	parking->near = ends[0];
+	parking->parked.fds[parking->parked.n_fds++] = ends[1];
+	return 0;
+}
+
+/* Into the berth under way, or the next one if that is full. */
+static int
+park_send(struct parking *parking)
+{
+	static const struct timespec pause = {0, PARK_RETRY_NSEC};
+	struct park_message message = {.first = parking->parked.n_connections};
+	struct iovec vector = {&message, sizeof(message)};
+	bool fresh = false;
+
+	for (unsigned tries = 0;;) {
+		int r = -EAGAIN;
+
+		if (parking->near >= 0)
+			r = fdpass_send(parking->near, &vector, 1, parking->fds, parking->n);
+		if (r == -ENOBUFS && ++tries < PARK_TRIES) {
+			(void)nanosleep(&pause, NULL);
+			continue;
+		}
+		if (r != -EAGAIN || fresh)
+			return r;
+		r = park_next_berth(parking);
+		if (r < 0)
+			return r;
+		fresh = true;
+	}
+}
+
+static void
+park_batch(struct parking *parking)
+{
+	int r = parking->n > 0 ? park_send(parking) : 0;
+
+	if (r < 0)
+		log_error(NULL, "%u connections cannot be parked: %s; closing them", parking->n,
+			r == -ENOBUFS ? "too many descriptors in flight, or no memory: is "
+					"LimitNOFILE= above the connections?"
+				      : strerror(-r));
+	for (unsigned i = 0; i < parking->n; i++) {
+		struct parkfile_record record;
+
+		if (r < 0) {
+			conn_close(parking->conns, parking->batch[i], CLOSE_PARK_FAILED);
+			continue;
+		}
+		record = conn_park(parking->conns, parking->batch[i]);
+		record.waiting = parking->waiting;
+		parking->waiting += (uint64_t)record.out_bytes + record.in_bytes;
+		parkfile_add_record(&parking->file, &record);
+		parking->parked.n_connections++;
+	}
+	parking->n = 0;
+}
+
+static void
+park_all(struct parking *parking)
+{
+	struct conns *conns = parking->conns;
+
+	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
+		if (conns->table[fd].state == CONN_FREE)
+			continue;
+		parking->batch[parking->n] = &conns->table[fd];
+		parking->fds[parking->n++] = (int)fd;
+		if (parking->n == FDPASS_FDS_MAX)
+			park_batch(parking);
+	}
+	park_batch(parking);
+	if (parking->near >= 0)
+		(void)close(parking->near);
+}
+
+/* What waits for the client goes into the file. */
+static void
+park_queue(struct parking *parking, struct iobuf *queue)
+{
+	struct iovec vectors[16];
+
+	while (queue->length_bytes > 0) {
+		int n = iobuf_peek(queue, vectors, 16);
+		size_t length = 0;
+
+		for (int i = 0; i < n; i++) {
+			parkfile_add_bytes(&parking->file, vectors[i].iov_base, vectors[i].iov_len);
+			length += vectors[i].iov_len;
+		}
+		iobuf_consume(&parking->conns->iobufs, queue, length);
+	}
+}
+
+/* The descriptors are in the berths: from here on nothing is done with a connection any more. */
+static void
+park_queues_and_leave(struct parking *parking)
+{
+	struct conns *conns = parking->conns;
+
+	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
+		struct conn *conn = &conns->table[fd];
+
+		if (conn->state == CONN_FREE)
+			continue;
+		if (conn->out)
+			park_queue(parking, conn->out);
+		conn_leave(conns, conn);
+	}
+}
+
+static void
+park_drop(struct parked *parked)
+{
+	for (unsigned i = 0; i < parked->n_fds; i++)
+		(void)close(parked->fds[i]);
+	parked->n_fds = 0;
+}
+
+int
+park_connections(struct conns *conns, const struct park_writer *writer, struct parked *ret_parked)
+{
+	struct parking parking = {.conns = conns, .near = -1, .parked = {.n_fds = 1}};
+	char *facts = park_facts_encode(writer);
+	int r;
+
+	if (!facts)
+		return -ENOMEM;
+	r = parkfile_create(&parking.file, facts, conns->count);
+	free(facts);
+	if (r < 0)
+		return r;
+	park_all(&parking);
+	park_queues_and_leave(&parking);
+	parking.parked.fds[0] = r = parkfile_finish(&parking.file);
+	if (r < 0) {
+		/* Without it the berths are of no use to anybody. */
+		park_drop(&parking.parked);
+		return r;
+	}
+	*ret_parked = parking.parked;
+	return 0;
+}

@@ -1,0 +1,183 @@
+/* park_facts: see park_facts.h. */
+#include "config.h"
+
+#include "park_facts.h"
+
+#include <errno.h>
+#include <string.h>
+
+static json_t *
+park_facts_number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static uint64_t
+park_facts_value(const json_t *json)
+{
+	json_int_t value = json_integer_value(json); /* 0 when it is none */
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+static json_t *
+park_facts_listener_counters(const struct metrics_slot *slot, unsigned listener)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
+		if (listener_metric_info(i)->kind == METRIC_KIND_COUNTER)
+			json_object_set_new(object, listener_metric_info(i)->name,
+				park_facts_number(metrics_read(&slot->listener[listener][i])));
+	return object;
+}
+
+static json_t *
+park_facts_counters(const struct conf *conf, const struct metrics_slot *slot)
+{
+	json_t *object = json_object(), *counters = json_object(), *closed = json_object(),
+	       *listeners = json_object();
+
+	for (unsigned i = 0; i < METRIC_COUNT; i++)
+		if (metric_info(i)->kind == METRIC_KIND_COUNTER)
+			json_object_set_new(counters, metric_info(i)->name,
+				park_facts_number(metrics_read(&slot->value[i])));
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		json_object_set_new(closed, close_reason_info(i)->name,
+			park_facts_number(metrics_read(&slot->closed[i])));
+	for (unsigned i = 0; i < conf->n_listeners; i++)
+		json_object_set_new(
+			listeners, conf->listeners[i].name, park_facts_listener_counters(slot, i));
+	json_object_set_new(object, "counters", counters);
+	json_object_set_new(object, "closed", closed);
+	json_object_set_new(object, "listeners", listeners);
+	return object;
+}
+
+/* The names that the records' numbers stand for, in the order of the numbers. */
+static void
+park_facts_set_names(json_t *json, const struct conf *conf)
+{
+	json_t *listeners = json_array(), *reasons = json_array();
+
+	for (unsigned i = 0; i < conf->n_listeners; i++)
+		json_array_append_new(listeners, json_string(conf->listeners[i].name));
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		json_array_append_new(reasons, json_string(close_reason_info(i)->name));
+	json_object_set_new(json, "listeners", listeners);
+	json_object_set_new(json, "close_reasons", reasons);
+}
+
+char *
+park_facts_encode(const struct park_writer *writer)
+{
+	const struct metrics_slot *slots = writer->metrics->slots;
+	json_t *json = json_object();
+	char *text;
+
+	json_object_set_new(json, "version", json_string(PACKAGE_VERSION));
+	json_object_set_new(json, "parked_usec", park_facts_number(writer->parked_usec));
+	park_facts_set_names(json, writer->conf);
+	json_object_set_new(json, "own", park_facts_counters(writer->conf, &slots[writer->slot]));
+	if (writer->slot == 0) {
+		json_object_set_new(json, "generation", json_integer(writer->generation));
+	} else {
+		json_object_set_new(json, "worker", json_integer(writer->slot - 1));
+		json_object_set_new(
+			json, "supervisor", park_facts_counters(writer->conf, &slots[0]));
+	}
+	text = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	return text;
+}
+
+static void
+park_facts_map_listeners(const json_t *names, const struct conf *conf, uint8_t map[256])
+{
+	const json_t *name;
+	size_t i;
+
+	memset(map, PARK_FACTS_UNKNOWN, 256);
+	json_array_foreach(names, i, name) {
+		const char *text = json_string_value(name);
+		const struct conf_listener *listener = text ? conf_find_listener(conf, text) : NULL;
+
+		if (i < 256 && listener)
+			map[i] = (uint8_t)(listener - conf->listeners);
+	}
+}
+
+static void
+park_facts_map_reasons(const json_t *names, uint8_t map[256])
+{
+	const json_t *name;
+	size_t i;
+
+	memset(map, PARK_FACTS_UNKNOWN, 256);
+	json_array_foreach(names, i, name) {
+		const char *text = json_string_value(name);
+
+		for (unsigned reason = 0; text && i < 256 && reason < CLOSE_REASON_COUNT; reason++)
+			if (strcmp(text, close_reason_info(reason)->name) == 0)
+				map[i] = (uint8_t)reason;
+	}
+}
+
+int
+park_facts_decode(const char *text, size_t length, const struct conf *conf,
+	struct park_facts *ret_facts, struct mg_error *reterr_error)
+{
+	struct park_facts facts = {0};
+	json_error_t error;
+
+	facts.json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+	if (!json_is_object(facts.json)) {
+		json_decref(facts.json);
+		return mg_error_set(reterr_error, -EBADMSG, "its facts are no JSON object: %s",
+			facts.json ? "something else" : error.text);
+	}
+	facts.supervisor = !json_object_get(facts.json, "worker");
+	facts.parked_usec = park_facts_value(json_object_get(facts.json, "parked_usec"));
+	facts.generation = (uint32_t)park_facts_value(json_object_get(facts.json, "generation"));
+	park_facts_map_listeners(json_object_get(facts.json, "listeners"), conf, facts.listeners);
+	park_facts_map_reasons(json_object_get(facts.json, "close_reasons"), facts.reasons);
+	*ret_facts = facts;
+	return 0;
+}
+
+void
+park_facts_done(struct park_facts *facts)
+{
+	json_decref(facts->json);
+	facts->json = NULL;
+}
+
+static void
+park_facts_add(uint64_t *field, const json_t *object, const char *name)
+{
+	metrics_add(field, park_facts_value(json_object_get(object, name)));
+}
+
+void
+park_facts_add_counters(const struct park_facts *facts, bool of_supervisor, const struct conf *conf,
+	struct metrics_slot *slot)
+{
+	const json_t *all = json_object_get(facts->json, of_supervisor ? "supervisor" : "own");
+	const json_t *counters = json_object_get(all, "counters");
+	const json_t *closed = json_object_get(all, "closed");
+	const json_t *listeners = json_object_get(all, "listeners");
+
+	for (unsigned i = 0; i < METRIC_COUNT; i++)
+		if (metric_info(i)->kind == METRIC_KIND_COUNTER)
+			park_facts_add(&slot->value[i], counters, metric_info(i)->name);
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		park_facts_add(&slot->closed[i], closed, close_reason_info(i)->name);
+	for (unsigned i = 0; i < conf->n_listeners; i++) {
+		const json_t *listener = json_object_get(listeners, conf->listeners[i].name);
+
+		for (unsigned n = 0; n < LISTENER_METRIC_COUNT; n++)
+			if (listener_metric_info(n)->kind == METRIC_KIND_COUNTER)
+				park_facts_add(&slot->listener[i][n], listener,
+					listener_metric_info(n)->name);
+	}
+}

@@ -1,0 +1,104 @@
+/*
+ * parkfile: what a process knows of its connections, written down for the one that takes them over.
+ *
+ * Process: both. A sealed file in memory (memfd_create(2)). HACKING.md describes the format for
+ * who has to read an old one. Reading trusts nothing: every length is checked before it is used.
+ *
+ *     head      struct parkfile_head
+ *     facts     JSON: counters, and names for the numbers in the records (park_facts.h)
+ *     records   one for each connection, in the order of the descriptors in the berths
+ *     bytes     what waited: first the output, then the input of each connection that had some
+ */
+#ifndef MILLGATE_PARKFILE_H
+#define MILLGATE_PARKFILE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "addr.h"
+#include "error.h"
+
+#define PARKFILE_MAGIC "millgate"
+#define PARKFILE_VERSION 1 /* a reader takes this one and all before it */
+#define PARKFILE_PROTO_BYTES 16
+
+/* Offsets from the start of the file, in bytes; numbers in the machine's own order. */
+struct parkfile_head {
+	char magic[8];
+	uint32_t version;
+	uint32_t
+		record_bytes; /* a later writer's records may be longer, an earlier one's shorter */
+	uint64_t checksum;    /* of the facts, the records and the bytes: FNV-1a, 64 bits */
+	uint64_t facts_offset, facts_bytes;
+	uint64_t records_offset, n_records;
+	uint64_t bytes_offset, n_bytes;
+};
+
+enum parkfile_state {
+	PARKFILE_OPEN = 0,
+	PARKFILE_CLOSING = 1, /* sends what waits, then closes */
+};
+
+enum parkfile_flag {
+	PARKFILE_GOT_BYTES = 1 << 0, /* the client has sent something */
+	PARKFILE_PAUSED = 1 << 1,    /* it is not read from */
+};
+
+/* New fields go to the end: where a record is shorter they are 0. Never change one that is here
+ * without a new PARKFILE_VERSION. */
+struct parkfile_record {
+	uint64_t id;
+	uint64_t cookie;      /* SO_COOKIE: whose record this is, whatever order things come in */
+	uint64_t opened_usec; /* CLOCK_MONOTONIC, as all times */
+	uint64_t active_usec; /* of the last byte received */
+	uint64_t waiting;     /* where its bytes begin, from bytes_offset */
+	uint32_t out_bytes, in_bytes;
+	struct addr peer;
+	uint8_t listener; /* index into the facts' "listeners" */
+	uint8_t state;    /* enum parkfile_state */
+	uint8_t flags;    /* enum parkfile_flag */
+	uint8_t reason;   /* while PARKFILE_CLOSING: index into the facts' "close_reasons" */
+	uint8_t proto[PARKFILE_PROTO_BYTES]; /* the protocol's own state */
+};
+
+_Static_assert(sizeof(struct parkfile_record) == 88, "the format of version 1");
+
+/* Writing. */
+
+struct parkfile_writer {
+	FILE *file;
+	struct parkfile_head head;
+};
+
+/* For up to `max_records`. -errno: there is nothing to be finished. */
+int parkfile_create(
+	struct parkfile_writer *writer, const char *facts, uint64_t max_records) MG_MUST_CHECK;
+/* All records first, then all bytes, each in the order of the connections. Errors come to light in
+ * parkfile_finish(). */
+void parkfile_add_record(struct parkfile_writer *writer, const struct parkfile_record *record);
+void parkfile_add_bytes(struct parkfile_writer *writer, const void *data, size_t length);
+/* Seals it. Returns the descriptor, the caller's; or -errno. */
+int parkfile_finish(struct parkfile_writer *writer) MG_MUST_CHECK;
+
+/* Reading. */
+
+struct parkfile {
+	void *data;
+	size_t size;
+	struct parkfile_head head; /* checked */
+};
+
+/* Maps it; fd stays the caller's. -errno with text: it is not one, or none that can be trusted. */
+int parkfile_open(int fd, struct parkfile *ret_file, struct mg_error *reterr_error) MG_MUST_CHECK;
+void parkfile_close(struct parkfile *file);
+
+/* The part of parkfile_open() that is pure; `data` is borrowed. */
+int parkfile_parse(void *data, size_t size, struct parkfile *ret_file,
+	struct mg_error *reterr_error) MG_MUST_CHECK;
+
+/* `index` is below n_records (asserted). */
+struct parkfile_record parkfile_record(const struct parkfile *file, uint64_t index);
+/* The output, and behind it the input, that waited for this record; NULL: not all of it is there. */
+const void *parkfile_waiting(const struct parkfile *file, const struct parkfile_record *record);
+
+#endif

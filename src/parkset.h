@@ -1,0 +1,53 @@
+/*
+ * parkset: what the processes before this one parked: their files, read and checked, and their
+ * berths.
+ *
+ * Process: both. The supervisor takes it out of what systemd passed, before it forks; the workers
+ * have it by inheritance, and read there what waited for a connection.
+ */
+#ifndef MILLGATE_PARKSET_H
+#define MILLGATE_PARKSET_H
+
+#include "notify.h"
+#include "park_facts.h"
+#include "parkfile.h"
+
+struct parkset_file {
+	uint32_t epoch, writer;
+	struct parkfile file;
+	struct park_facts facts;
+};
+
+struct parkset_berth {
+	int fd; /* owned; -1: emptied */
+	uint32_t epoch, writer;
+};
+
+struct parkset {
+	struct parkset_file *files;
+	unsigned n_files;
+	struct parkset_berth *berths;
+	unsigned n_berths;
+	char **names; /* under which systemd keeps them */
+	unsigned n_names;
+	unsigned n_broken; /* files that could not be read, and were logged */
+	uint32_t epoch;    /* of the last process that parked; 0: none did */
+};
+
+/* Takes the descriptors with names of park_name() out of the `*n_passed` of `passed`. A file that
+ * cannot be read is logged and left out. -ENOMEM. */
+int parkset_take(struct parkset *set, const struct conf *conf, struct notify_fd *passed,
+	int *n_passed) MG_MUST_CHECK;
+/* In a forked worker, which has closed what it inherited: the berths are the supervisor's alone, and
+ * their numbers may be those of clients by now. */
+void parkset_inherit(struct parkset *set);
+/* Frees all, and closes berths. A zeroed set is allowed. */
+void parkset_done(struct parkset *set);
+
+/* Who wrote what is in this berth; NULL: no file of it could be read. */
+struct parkset_file *parkset_file_of(struct parkset *set, const struct parkset_berth *berth);
+
+/* Connections in all files. */
+uint64_t parkset_connections(const struct parkset *set);
+
+#endif

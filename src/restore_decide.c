@@ -1,0 +1,197 @@
+/*
+ * restore_decide: which of the parked connections stay, and the counters.
+ *
+ * Process: S. No descriptor is touched here.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "park_store.h"
+#include "restore_private.h"
+
+struct restore_age {
+	uint64_t opened_usec;
+	uint32_t epoch, file, record;
+};
+
+static int
+restore_compare_ages(const void *a, const void *b)
+{
+	const struct restore_age *x = a, *y = b;
+
+	if (x->opened_usec != y->opened_usec)
+		return x->opened_usec < y->opened_usec ? -1 : 1;
+	return (x->epoch < y->epoch) - (x->epoch > y->epoch);
+}
+
+/* All records, the oldest connection first; to be freed. NULL: no memory. */
+static struct restore_age *
+restore_ages(const struct restore *restore)
+{
+	struct restore_age *ages = malloc((restore->n_parked + 1) * sizeof(*ages)), *next = ages;
+
+	for (unsigned f = 0; ages && f < restore->set.n_files; f++) {
+		const struct parkfile *file = &restore->set.files[f].file;
+
+		for (uint64_t i = 0; i < file->head.n_records; i++)
+			*next++ = (struct restore_age){parkfile_record(file, i).opened_usec,
+				restore->set.files[f].epoch, f, (uint32_t)i};
+	}
+	if (ages)
+		qsort(ages, restore->n_parked, sizeof(*ages), restore_compare_ages);
+	return ages;
+}
+
+static bool
+restore_is_sound(const struct parkset_file *file, const struct parkfile_record *record)
+{
+	return record->state <= PARKFILE_CLOSING && record->peer.family <= ADDR_UNIX &&
+	       parkfile_waiting(&file->file, record);
+}
+
+static uint8_t
+restore_admit(struct restore *restore, const struct parkfile_record *record, uint8_t listener)
+{
+	uint32_t source;
+
+	if (admit_restore(restore->admit, listener, &record->peer, &source) != CLOSE_NONE)
+		return CLOSE_OVER_LIMIT;
+	if (roster_restore(restore->roster, record->id, 0, listener, source) < 0) {
+		admit_release(restore->admit, listener, source, false);
+		return CLOSE_PARK_FAILED;
+	}
+	roster_find(restore->roster, record->id)->fd = ROSTER_FD_AWAY;
+	return RESTORE_KEEP;
+}
+
+/* enum restore_fate, or a close_reason. A process that is killed while it takes up connections leaves
+ * some in two files: they are where the later one says, which comes first. */
+static uint8_t
+restore_judge(struct restore *restore, const struct parkset_file *file,
+	const struct parkfile_record *record)
+{
+	uint8_t listener = file->facts.listeners[record->listener];
+
+	if (roster_find(restore->roster, record->id))
+		return RESTORE_DONE;
+	if (!restore_is_sound(file, record))
+		return CLOSE_PARK_FAILED;
+	if (listener == PARK_FACTS_UNKNOWN)
+		return CLOSE_LISTENER_REMOVED;
+	return restore_admit(restore, record, listener);
+}
+
+static void
+restore_count_closed(struct restore *restore, enum close_reason reason, uint64_t n)
+{
+	metrics_add(&restore->metrics->slots[0].closed[reason], n);
+	metrics_add(&restore->metrics->slots[0].value[METRIC_CLOSED], n);
+}
+
+/* Only what the last process wrote: what those before it counted is in there. Of the supervisor's
+ * counters its own word is the best; should it have been killed, the last worker's. */
+static void
+restore_counters(struct restore *restore)
+{
+	struct metrics_slot *slot = &restore->metrics->slots[0];
+	const struct parkset_file *supervisor = NULL;
+
+	for (unsigned i = 0; i < restore->set.n_files; i++) {
+		const struct parkset_file *file = &restore->set.files[i];
+
+		if (file->epoch != restore->set.epoch)
+			continue;
+		if (!supervisor || file->facts.supervisor ||
+			(!supervisor->facts.supervisor &&
+				file->facts.parked_usec > supervisor->facts.parked_usec))
+			supervisor = file;
+		if (!file->facts.supervisor)
+			park_facts_add_counters(&file->facts, false, restore->conf, slot);
+	}
+	if (supervisor)
+		park_facts_add_counters(
+			&supervisor->facts, !supervisor->facts.supervisor, restore->conf, slot);
+}
+
+/* The books are closed: what was open by the counters and is in no file is gone. */
+static void
+restore_count_missing(struct restore *restore)
+{
+	const struct metrics_slot *slot = &restore->metrics->slots[0];
+	uint64_t accepted = metrics_read(&slot->value[METRIC_ACCEPTED]);
+	uint64_t closed = metrics_read(&slot->value[METRIC_CLOSED]);
+	uint64_t kept = admit_connections(restore->admit);
+
+	if (accepted <= closed + kept)
+		return;
+	log_warning(NULL, "%" PRIu64 " connections of the process before were not parked",
+		accepted - closed - kept);
+	restore_count_closed(restore, CLOSE_PARK_FAILED, accepted - closed - kept);
+}
+
+/* Above every generation that an id may have. Of a supervisor that was killed only the ids that
+ * were parked are known; a slot is used again only after ROSTER_QUARANTINE others were, so what it
+ * gave out beyond them in the meantime is bounded by far. */
+static uint32_t
+restore_floor(const struct restore *restore)
+{
+	uint32_t highest = roster_generation(restore->roster), floor = highest + ROSTER_QUARANTINE;
+
+	for (unsigned i = 0; i < restore->set.n_files; i++) {
+		const struct park_facts *facts = &restore->set.files[i].facts;
+
+		if (facts->supervisor && restore->set.files[i].epoch == restore->set.epoch)
+			floor = facts->generation > highest ? facts->generation : highest;
+	}
+	return floor + 1;
+}
+
+static void
+restore_log_closed(const uint64_t closed[CLOSE_REASON_COUNT])
+{
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
+		const struct close_reason_info *info = close_reason_info(i);
+		struct log_context context = {.reason = info->name};
+
+		if (closed[i] > 0)
+			log_warning(&context, "%" PRIu64 " parked connections are closed: %s: %s",
+				closed[i], info->name, info->text);
+	}
+}
+
+int
+restore_decide(struct restore *restore)
+{
+	uint64_t closed[CLOSE_REASON_COUNT] = {0};
+	struct restore_age *ages = restore_ages(restore);
+
+	if (!ages)
+		return -ENOMEM;
+	restore_counters(restore);
+	for (unsigned f = 0; f < restore->set.n_files; f++) {
+		restore->fates[f] = malloc(restore->set.files[f].file.head.n_records + 1);
+		if (!restore->fates[f]) {
+			free(ages);
+			return -ENOMEM;
+		}
+	}
+	for (uint64_t i = 0; i < restore->n_parked; i++) {
+		const struct parkset_file *file = &restore->set.files[ages[i].file];
+		struct parkfile_record record = parkfile_record(&file->file, ages[i].record);
+		uint8_t fate = restore_judge(restore, file, &record);
+
+		restore->fates[ages[i].file][ages[i].record] = fate;
+		if (fate >= CLOSE_REASON_COUNT)
+			continue;
+		closed[fate]++;
+		restore_count_closed(restore, fate, 1);
+	}
+	free(ages);
+	restore_count_missing(restore);
+	roster_restored(restore->roster, restore_floor(restore));
+	restore_log_closed(closed);
+	return 0;
+}

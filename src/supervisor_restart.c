@@ -1,0 +1,215 @@
+/*
+ * supervisor_restart: the supervisor's part in a restart that no client notices: what it takes up
+ * from the process before it, and what it leaves to the one after it.
+ *
+ * Process: S. Who is parked where is for restore and park to know.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "notify.h"
+#include "park_store.h"
+#include "supervisor_private.h"
+
+static void
+supervisor_on_restore_lost(void *context, uint64_t id, enum close_reason reason)
+{
+	struct supervisor *supervisor = context;
+
+	supervisor_forget(supervisor, id, reason);
+}
+
+static void
+supervisor_on_restored(void *context)
+{
+	struct supervisor *supervisor = context;
+
+	restore_end(&supervisor->restore);
+	acceptor_resume(&supervisor->acceptor, ACCEPTOR_HALT_RESTORE);
+	supervisor_say_ready(supervisor);
+	if (supervisor->stop_wanted)
+		supervisor_terminate(supervisor);
+}
+
+int
+supervisor_begin_restore(struct supervisor *supervisor)
+{
+	struct restore *restore = &supervisor->restore;
+
+	restore->base = supervisor->base;
+	restore->conf = supervisor->conf;
+	restore->crew = &supervisor->crew;
+	restore->admit = supervisor->admit;
+	restore->roster = supervisor->roster;
+	restore->metrics = supervisor->metrics;
+	restore->lost = supervisor_on_restore_lost;
+	restore->done = supervisor_on_restored;
+	restore->context = supervisor;
+	supervisor->epoch = restore->set.epoch + 1;
+	return restore_begin(restore);
+}
+
+/* What no worker knows: written last, when all of them have ended. Its descriptor, or -errno. */
+static int
+supervisor_write_state(const struct supervisor *supervisor)
+{
+	struct park_writer facts = {
+		.conf = supervisor->conf,
+		.metrics = supervisor->metrics,
+		.parked_usec = clock_now_usec(),
+		.generation = roster_generation(supervisor->roster),
+	};
+	struct parkfile_writer file;
+	char *text = park_facts_encode(&facts);
+	int r = text ? parkfile_create(&file, text, 0) : -ENOMEM;
+
+	free(text);
+	return r < 0 ? r : parkfile_finish(&file);
+}
+
+static int
+supervisor_store_state(const struct supervisor *supervisor)
+{
+	struct parked parked = {.n_fds = 1};
+	int r;
+
+	parked.fds[0] = r = supervisor_write_state(supervisor);
+	if (r < 0)
+		return r;
+	r = park_store(&parked, supervisor->epoch, PARK_SUPERVISOR);
+	(void)close(parked.fds[0]);
+	return r;
+}
+
+/* What a worker gave back is stored by us; it was told to before systemd said stop. */
+static int
+supervisor_store_returned(const struct supervisor *supervisor)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < supervisor->crew.n_members && r == 0; i++) {
+		const struct crew_member *member = &supervisor->crew.members[i];
+		struct parked parked = {.n_fds = member->n_parked_fds};
+
+		memcpy(parked.fds, member->parked_fds, parked.n_fds * sizeof(parked.fds[0]));
+		r = park_store(&parked, supervisor->epoch, i);
+	}
+	return r;
+}
+
+static void
+supervisor_add_listeners(struct reexec *reexec, const struct supervisor *supervisor)
+{
+	const struct listener_set *set = &supervisor->listeners;
+	char name[LISTENER_KEPT_NAME_MAX];
+
+	for (size_t i = 0; i < set->n; i++) {
+		const struct listener_socket *item = &set->sockets[i];
+
+		snprintf(name, sizeof(name), "%s%s", item->bound ? LISTENER_KEPT_PREFIX : "",
+			supervisor->conf->listeners[item->listener].name);
+		reexec_add(reexec, name, item->fd);
+	}
+	if (set->admin_fd >= 0)
+		reexec_add(reexec,
+			set->admin_path[0] ? LISTENER_KEPT_PREFIX LISTENER_ADMIN_NAME
+					   : LISTENER_ADMIN_NAME,
+			set->admin_fd);
+}
+
+/* Becomes the new program, or the running one again should that fail. Returns if neither goes. */
+static int
+supervisor_become(struct supervisor *supervisor)
+{
+	char *argv[] = {
+		(char *)"millgated", (char *)"--config", (char *)supervisor->conf_path, NULL};
+	int state = supervisor_write_state(supervisor), r;
+	struct reexec reexec = {0};
+	char name[PARK_NAME_MAX];
+
+	supervisor_add_listeners(&reexec, supervisor);
+	for (unsigned i = 0; i < supervisor->crew.n_members; i++) {
+		const struct crew_member *member = &supervisor->crew.members[i];
+
+		for (unsigned n = 0; n < member->n_parked_fds; n++) {
+			park_name(supervisor->epoch, i, n, name);
+			reexec_add(&reexec, name, member->parked_fds[n]);
+		}
+	}
+	park_name(supervisor->epoch, PARK_SUPERVISOR, 0, name);
+	if (state >= 0)
+		reexec_add(&reexec, name, state);
+	r = reexec_run(&reexec, supervisor->program, argv);
+	log_error(NULL, "%s does not start: %s; going on with the program that runs",
+		supervisor->program, strerror(-r));
+	return reexec_run(&reexec, "/proc/self/exe", argv);
+}
+
+int
+supervisor_pass_on(struct supervisor *supervisor)
+{
+	int r = 0;
+
+	if (supervisor->stop == SUPERVISOR_STOP_STORE) {
+		r = supervisor_store_returned(supervisor);
+		if (r == 0)
+			r = supervisor_store_state(supervisor);
+		if (r < 0)
+			log_error(NULL, "systemd does not keep what the supervisor knows: %s",
+				strerror(-r));
+	}
+	if (supervisor->stop != SUPERVISOR_STOP_UPGRADE)
+		return 0;
+	r = supervisor_become(supervisor);
+	log_error(NULL, "no program starts, and all connections are lost: %s", strerror(-r));
+	return r;
+}
+
+/* The new program has been asked whether it can start. */
+static void
+supervisor_on_checked(void *context, bool good, const char *text)
+{
+	struct supervisor *supervisor = context;
+
+	if (good)
+		log_info(NULL, "upgrading to %s", supervisor->program);
+	else
+		log_error(NULL, "no upgrade: %s", text);
+	if (supervisor->upgrade_asked)
+		supervisor->upgrade_asked(supervisor->upgrade_context, good, text);
+	supervisor->upgrade_asked = NULL;
+	if (!good || supervisor->stop != SUPERVISOR_STOP_NONE)
+		return;
+	if (supervisor->ready)
+		notify_reloading(clock_now_usec());
+	supervisor_begin_stop(supervisor, SUPERVISOR_STOP_UPGRADE);
+}
+
+int
+supervisor_upgrade(struct supervisor *supervisor,
+	void (*asked)(void *context, bool good, const char *text), void *context,
+	struct mg_error *reterr_error)
+{
+	struct upgrade *upgrade = &supervisor->upgrade;
+	int r;
+
+	if (supervisor->stop != SUPERVISOR_STOP_NONE || supervisor->restore.running)
+		return mg_error_set(reterr_error, -EBUSY, "the gateway is %s",
+			supervisor->restore.running ? "still taking up connections" : "stopping");
+	upgrade->base = supervisor->base;
+	upgrade->path = supervisor->program;
+	upgrade->conf_path = supervisor->conf_path;
+	upgrade->checked = supervisor_on_checked;
+	upgrade->context = supervisor;
+	r = upgrade_check(upgrade, reterr_error);
+	if (r < 0)
+		return r;
+	supervisor->upgrade_asked = asked;
+	supervisor->upgrade_context = context;
+	return 0;
+}
