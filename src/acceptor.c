@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -255,18 +256,34 @@ acceptor_accept(struct acceptor *acceptor, const struct listener_socket *item, u
 	}
 }
 
+/* The limit of descriptors while clients are accepted; `limit` is the one for everything else. */
+static struct rlimit
+acceptor_fd_limit(struct rlimit limit)
+{
+	rlim_t spare = limit.rlim_cur / 8;
+
+	limit.rlim_cur -= spare < ACCEPTOR_SPARE_FDS ? spare : ACCEPTOR_SPARE_FDS;
+	return limit;
+}
+
 static void
 acceptor_on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct acceptor_socket *item = arg;
 	struct acceptor *acceptor = item->acceptor;
 	uint64_t now_usec = clock_now_usec();
+	struct rlimit limit, lower;
 
 	(void)fd;
 	(void)what;
+	/* Cannot fail: a process may always lower its soft limit, and raise it again. */
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
+	lower = acceptor_fd_limit(limit);
+	(void)setrlimit(RLIMIT_NOFILE, &lower);
 	for (unsigned i = 0; i < ACCEPTOR_BURST; i++)
 		if (!acceptor_accept(acceptor, item->socket, now_usec))
 			break;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	crew_flush(acceptor->crew);
 }
 

@@ -19,6 +19,9 @@
 
 #define ACCEPTOR_BURST 256         /* accepts in one turn, for each socket */
 #define ACCEPTOR_PAUSE_USEC 100000 /* after EMFILE and the like */
+/* Descriptors that clients do not get, so that there are some for who looks and steers and for a
+ * worker that is replaced: so many, but at most an eighth of all. */
+#define ACCEPTOR_SPARE_FDS 192
 
 /* Why a listener's sockets are not watched. */
 enum acceptor_state {

@@ -16,18 +16,21 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "admin_page.h"
 #include "clock.h"
 #include "log.h"
 
 #define ADMIN_JSON_FLAGS (JSON_INDENT(1) | JSON_REAL_PRECISION(12))
 #define ADMIN_SWEEP_USEC 1000000 /* how often it is looked who has gone, while it is full */
 #define ADMIN_PAUSE_USEC 100000
+#define ADMIN_SERVED_MAX 256 /* bytes of text: the routes that are open to all */
 
 struct admin {
 	struct event_base *base;
 	struct evhttp *http;
 	struct evconnlistener *listener;
 	struct event *sweep_event;
+	const struct admin_face *face;
 	const struct admin_route *routes;
 	void *context;
 	struct metrics *metrics;
@@ -37,6 +40,12 @@ struct admin {
 	struct bufferevent *clients[ADMIN_CLIENTS_MAX];
 	unsigned n_clients;
 };
+
+static uint64_t *
+admin_metric(const struct admin *admin, enum metric metric)
+{
+	return &admin->metrics->slots[0].value[metric];
+}
 
 static void
 admin_request_free(struct admin_request *request)
@@ -132,6 +141,14 @@ admin_method_name(enum evhttp_cmd_type type)
 		return "POST";
 	case EVHTTP_REQ_DELETE:
 		return "DELETE";
+	case EVHTTP_REQ_HEAD:
+		return "HEAD";
+	case EVHTTP_REQ_PUT:
+		return "PUT";
+	case EVHTTP_REQ_OPTIONS:
+		return "OPTIONS";
+	case EVHTTP_REQ_PATCH:
+		return "PATCH";
 	default:
 		return "?";
 	}
@@ -154,10 +171,18 @@ admin_path_fits(const char *pattern, const char *path, uint64_t *ret_id)
 	return !*end && !errno;
 }
 
+/* Is it a route of this face? */
+static bool
+admin_serves(const struct admin_face *face, const struct command_info *info)
+{
+	return info->method[0] && info->access <= face->access;
+}
+
 /* The command that is asked for; COMMAND_COUNT: none, and *ret_allow lists the methods that the
  * path has ("" if there is no such path). */
 static enum command
-admin_find(const char *method, const char *path, uint64_t *ret_id, char *ret_allow, size_t size)
+admin_find(const struct admin_face *face, const char *method, const char *path, uint64_t *ret_id,
+	char *ret_allow, size_t size)
 {
 	size_t at = 0;
 
@@ -165,7 +190,7 @@ admin_find(const char *method, const char *path, uint64_t *ret_id, char *ret_all
 	for (unsigned i = 0; i < COMMAND_COUNT; i++) {
 		const struct command_info *info = commands_info(i);
 
-		if (!info->method[0] || !admin_path_fits(info->path, path, ret_id))
+		if (!admin_serves(face, info) || !admin_path_fits(info->path, path, ret_id))
 			continue;
 		if (strcmp(info->method, method) == 0)
 			return i;
@@ -173,6 +198,48 @@ admin_find(const char *method, const char *path, uint64_t *ret_id, char *ret_all
 			ret_allow + at, size - at, "%s%s", at ? ", " : "", info->method);
 	}
 	return COMMAND_COUNT;
+}
+
+/* "GET /health, GET /metrics": all that this face has. */
+static void
+admin_list_served(const struct admin_face *face, char *buf, size_t size)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < COMMAND_COUNT; i++) {
+		const struct command_info *info = commands_info(i);
+
+		if (admin_serves(face, info))
+			at += (size_t)snprintf(buf + at, size - at, "%s%s %s", at ? ", " : "",
+				info->method, info->path);
+	}
+	assert(at < size);
+}
+
+/* There is no command for this. `allow`: the methods of the path, "" without any. */
+static void
+admin_refuse(struct admin_request *request, const char *method, const char *path, const char *allow)
+{
+	const struct admin_face *face = request->admin->face;
+	int status = allow[0] ? HTTP_BADMETHOD : HTTP_NOTFOUND;
+	char served[ADMIN_SERVED_MAX];
+
+	/* Where nothing can be changed no other method means anything, whatever the path. */
+	if (face->access < COMMAND_ACCESS_WRITE && strcmp(method, "GET") != 0) {
+		status = HTTP_BADMETHOD;
+		allow = "GET";
+	}
+	if (allow[0])
+		evhttp_add_header(evhttp_request_get_output_headers(request->http), "Allow", allow);
+	if (face->access < COMMAND_ACCESS_WRITE) {
+		admin_list_served(face, served, sizeof(served));
+		admin_reply_error(
+			request, status, "allowed here are %s; found %s %s", served, method, path);
+	} else if (allow[0]) {
+		admin_reply_error(request, status, "%s allows only %s", path, allow);
+	} else {
+		admin_reply_error(request, status, "there is no %s", path);
+	}
 }
 
 static bool
@@ -244,14 +311,11 @@ admin_dispatch(struct admin_request *request, const struct evhttp_uri *uri)
 	enum command command;
 	char allow[64];
 
-	command = admin_find(method, path ? path : "", &request->id, allow, sizeof(allow));
-	if (command == COMMAND_COUNT && !allow[0]) {
-		admin_reply_error(request, HTTP_NOTFOUND, "there is no %s", path ? path : "");
-		return;
-	}
+	path = path ? path : "";
+	command =
+		admin_find(request->admin->face, method, path, &request->id, allow, sizeof(allow));
 	if (command == COMMAND_COUNT) {
-		evhttp_add_header(evhttp_request_get_output_headers(request->http), "Allow", allow);
-		admin_reply_error(request, HTTP_BADMETHOD, "%s allows only %s", path, allow);
+		admin_refuse(request, method, path, allow);
 		return;
 	}
 	route = &request->admin->routes[command];
@@ -271,7 +335,7 @@ admin_on_request(struct evhttp_request *http, void *arg)
 	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(http);
 	struct admin_request *request = calloc(1, sizeof(*request));
 
-	metrics_add(&admin->metrics->slots[0].value[METRIC_ADMIN_REQUESTS], 1);
+	metrics_add(admin_metric(admin, admin->face->requests), 1);
 	if (!request || !uri) {
 		free(request);
 		evhttp_send_error(http, uri ? HTTP_INTERNAL : HTTP_BADREQUEST, NULL);
@@ -299,7 +363,7 @@ admin_sweep(struct admin *admin)
 			bufferevent_decref(admin->clients[i]);
 	}
 	admin->n_clients = n;
-	metrics_write(&admin->metrics->slots[0].value[METRIC_ADMIN_CLIENTS], n);
+	metrics_write(admin_metric(admin, admin->face->clients), n);
 }
 
 static void
@@ -339,9 +403,10 @@ admin_on_client(struct event_base *base, void *arg)
 	admin_sweep(admin);
 	if (!client || admin->n_clients == ADMIN_CLIENTS_MAX)
 		return client;
+	admin_page_replace(client);
 	bufferevent_incref(client);
 	admin->clients[admin->n_clients++] = client;
-	metrics_write(&admin->metrics->slots[0].value[METRIC_ADMIN_CLIENTS], admin->n_clients);
+	metrics_write(admin_metric(admin, admin->face->clients), admin->n_clients);
 	if (admin->n_clients == ADMIN_CLIENTS_MAX)
 		admin_pause(admin);
 	else
@@ -370,8 +435,8 @@ admin_on_accept_error(struct evconnlistener *listener, void *arg)
 }
 
 struct admin *
-admin_new(struct event_base *base, int fd, const struct admin_route *routes, void *context,
-	struct metrics *metrics)
+admin_new(struct event_base *base, int fd, const struct admin_face *face,
+	const struct admin_route *routes, void *context, struct metrics *metrics)
 {
 	struct admin *admin = calloc(1, sizeof(*admin));
 	struct evhttp_bound_socket *bound = NULL;
@@ -380,7 +445,12 @@ admin_new(struct event_base *base, int fd, const struct admin_route *routes, voi
 		assert(!commands_info(i)->method[0] || routes[i].handle);
 	if (admin) {
 		*admin = (struct admin){
-			.base = base, .routes = routes, .context = context, .metrics = metrics};
+			.base = base,
+			.face = face,
+			.routes = routes,
+			.context = context,
+			.metrics = metrics,
+		};
 		admin->sweep_event = evtimer_new(base, admin_on_sweep, admin);
 		admin->http = evhttp_new(base);
 		if (admin->sweep_event && admin->http)

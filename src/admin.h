@@ -1,8 +1,9 @@
 /*
- * admin: the admin socket: HTTP/1.1 with JSON.
+ * admin: the admin socket and the metrics socket: HTTP/1.1 with JSON.
  *
- * Process: S. Parses requests, checks them against commands.def (path, method, body) and against
- * the route (query parameters), and calls the handler. What a handler gets is well-formed.
+ * Process: S. Parses requests, checks them against commands.def (path, method, access, body) and
+ * against the route (query parameters), and calls the handler. What a handler gets is well-formed,
+ * and may be asked where it was asked.
  */
 #ifndef MILLGATE_ADMIN_H
 #define MILLGATE_ADMIN_H
@@ -15,7 +16,7 @@
 #include "commands.h"
 #include "metrics.h"
 
-#define ADMIN_CLIENTS_MAX 64
+#define ADMIN_CLIENTS_MAX 64       /* of each socket */
 #define ADMIN_TIMEOUT_S 10         /* for a client to send or to take what is due */
 #define ADMIN_HEAD_MAX 8192        /* bytes */
 #define ADMIN_BODY_MAX (64 * 1024) /* bytes */
@@ -37,9 +38,16 @@ struct admin_route {
 	const char *parameters; /* allowed in the query, separated by blanks */
 };
 
-/* Takes fd, a listening socket. `routes` has COMMAND_COUNT entries, borrowed. NULL: no memory. */
-struct admin *admin_new(struct event_base *base, int fd, const struct admin_route *routes,
-	void *context, struct metrics *metrics) MG_MUST_CHECK;
+/* What a socket is for. Each has its own clients and limits: none waits for those of another. */
+struct admin_face {
+	enum command_access access;    /* commands that need more do not exist there */
+	enum metric requests, clients; /* that count them */
+};
+
+/* Takes fd, a listening socket. `routes` has COMMAND_COUNT entries; they and `face` are borrowed.
+ * NULL: no memory. */
+struct admin *admin_new(struct event_base *base, int fd, const struct admin_face *face,
+	const struct admin_route *routes, void *context, struct metrics *metrics) MG_MUST_CHECK;
 void admin_free(struct admin *admin);
 
 /* The value of a query parameter, or NULL. */

@@ -16,3 +16,15 @@ const struct admin_route ADMIN_ROUTES[COMMAND_COUNT] = {
 	[COMMAND_DRAIN] = {admin_post_drain, ""},
 	[COMMAND_RESUME] = {admin_post_resume, ""},
 };
+
+const struct admin_face ADMIN_FACE_ALL = {
+	.access = COMMAND_ACCESS_WRITE,
+	.requests = METRIC_ADMIN_REQUESTS,
+	.clients = METRIC_ADMIN_CLIENTS,
+};
+
+const struct admin_face ADMIN_FACE_METRICS = {
+	.access = COMMAND_ACCESS_PUBLIC,
+	.requests = METRIC_METRICS_REQUESTS,
+	.clients = METRIC_METRICS_CLIENTS,
+};

@@ -10,6 +10,9 @@
 
 extern const struct admin_route ADMIN_ROUTES[COMMAND_COUNT];
 
+/* The admin socket, and the metrics socket. */
+extern const struct admin_face ADMIN_FACE_ALL, ADMIN_FACE_METRICS;
+
 /* admin_views.c */
 void admin_get_health(void *context, struct admin_request *request);
 void admin_get_stats(void *context, struct admin_request *request);

@@ -15,7 +15,9 @@ enum command {
 	COMMAND_COUNT,
 };
 
+/* In the order of what they give away. */
 enum command_access {
+	COMMAND_ACCESS_PUBLIC,
 	COMMAND_ACCESS_READ,
 	COMMAND_ACCESS_WRITE,
 };

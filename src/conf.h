@@ -21,7 +21,9 @@
 
 #define CONF_LISTENERS_MAX 64
 #define CONF_NAME_MAX 63 /* bytes in a listener's name; [A-Za-z0-9_.-], systemd allows more */
-#define CONF_RESERVED_NAME "admin" /* no listener's: under systemd it is the admin socket's */
+/* No listener's: under systemd these are the names of the gateway's own sockets. */
+#define CONF_ADMIN_NAME "admin"
+#define CONF_METRICS_NAME "metrics"
 
 /* Values of the keys that are words. The order is that of the words in conf.def. */
 enum conf_service {

@@ -110,12 +110,26 @@ conf_check_is_same_address(const char *a, const char *b)
 }
 
 static void
+conf_check_not_admin(struct conf_draft *draft, const struct conf_part *part, const char *path,
+	const char *address)
+{
+	const char *admin_socket = draft->conf->admin_socket;
+	char admin[sizeof("unix:") + sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+
+	if (*admin_socket == '\0')
+		return;
+	snprintf(admin, sizeof(admin), "unix:%s", admin_socket);
+	if (conf_check_is_same_address(admin, address))
+		conf_check_fail(draft, part, path,
+			"allowed are addresses of its own (admin.socket is the same)");
+}
+
+static void
 conf_check_address(struct conf_draft *draft, size_t index)
 {
 	const struct conf *conf = draft->conf;
 	const struct conf_part *part = &draft->listeners[index];
 	const char *address = conf->listeners[index].address;
-	char admin[sizeof("unix:") + sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	char message[CONF_PREFIX_MAX + 128];
 
 	for (size_t i = 0; i < index; i++)
@@ -126,12 +140,10 @@ conf_check_address(struct conf_draft *draft, size_t index)
 			conf_check_fail(draft, part, "address", message);
 			return;
 		}
-	if (*conf->admin_socket == '\0')
-		return;
-	snprintf(admin, sizeof(admin), "unix:%s", conf->admin_socket);
-	if (conf_check_is_same_address(admin, address))
+	conf_check_not_admin(draft, part, "address", address);
+	if (conf_check_is_same_address(conf->metrics_address, address))
 		conf_check_fail(draft, part, "address",
-			"allowed are addresses of its own (admin.socket is the same)");
+			"allowed are addresses of its own (metrics.address is the same)");
 }
 
 void
@@ -141,6 +153,7 @@ conf_check(struct conf_draft *draft)
 
 	conf_check_burst(draft, &draft->global, conf->accept_rate, conf->accept_burst);
 	conf_check_queue(draft, &draft->global, conf->queued_per_connection);
+	conf_check_not_admin(draft, &draft->global, "metrics.address", conf->metrics_address);
 	for (size_t i = 0; i < conf->n_listeners; i++) {
 		const struct conf_listener *listener = &conf->listeners[i];
 		const struct conf_part *part = &draft->listeners[i];

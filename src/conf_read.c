@@ -239,10 +239,11 @@ conf_read_check_name(struct conf_draft *draft, const char *name)
 {
 	char quoted[CONF_VALUE_SHOW_MAX];
 
-	if (strcmp(name, CONF_RESERVED_NAME) == 0)
+	if (strcmp(name, CONF_ADMIN_NAME) == 0 || strcmp(name, CONF_METRICS_NAME) == 0)
 		conf_report_add(&draft->report, CONF_READ_LISTENERS,
-			"found the name " CONF_RESERVED_NAME
-			", allowed are all but this one, which is the admin socket's");
+			"found the name %s, allowed are all but " CONF_ADMIN_NAME
+			" and " CONF_METRICS_NAME ", which are sockets of millgate's own",
+			name);
 	else if (!conf_read_is_plain_name(name))
 		conf_report_add(&draft->report, CONF_READ_LISTENERS,
 			"found the name %s, allowed are names of 1 to %d of the characters "

@@ -203,12 +203,12 @@ conf_schema_scope(const struct conf_scope *scope)
 static json_t *
 conf_schema_listeners(void)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:{s:o, s:{s:s}}, s:o}", "type", "object",
+	return json_pack("{s:s, s:s, s:i, s:i, s:{s:o, s:{s:[s, s]}}, s:o}", "type", "object",
 		"description",
 		"The listeners by name, which is the FileDescriptorName= of the systemd socket.",
 		"minProperties", 1, "maxProperties", CONF_LISTENERS_MAX, "propertyNames", "pattern",
-		json_sprintf(NAME_PATTERN, CONF_NAME_MAX), "not", "const", CONF_RESERVED_NAME,
-		"additionalProperties", conf_schema_scope(&CONF_SCOPE_LISTENER));
+		json_sprintf(NAME_PATTERN, CONF_NAME_MAX), "not", "enum", CONF_ADMIN_NAME,
+		CONF_METRICS_NAME, "additionalProperties", conf_schema_scope(&CONF_SCOPE_LISTENER));
 }
 
 char *

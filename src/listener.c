@@ -13,7 +13,7 @@
 
 #include "log.h"
 
-#define LISTENER_ADMIN_BACKLOG 1024 /* the admin interface serves fewer at once */
+#define LISTENER_OWN_BACKLOG 1024   /* fewer are served at once */
 #define LISTENER_KEEPALIVE_PROBES 4 /* unanswered, after which the client is gone */
 
 /* Is this a listening stream socket of a family that we serve? */
@@ -61,6 +61,26 @@ listener_add(struct listener_set *set, int fd, unsigned listener, bool bound,
 	return 0;
 }
 
+/* The socket of our own with this name, or NULL. */
+static struct listener_own *
+listener_find_own(struct listener_set *set, const char *name)
+{
+	if (strcmp(name, CONF_ADMIN_NAME) == 0)
+		return &set->admin;
+	return strcmp(name, CONF_METRICS_NAME) == 0 ? &set->metrics : NULL;
+}
+
+/* One that we bound. */
+static void
+listener_own_set(struct listener_own *own, int fd, const char *address)
+{
+	own->fd = fd;
+	own->bound = true;
+	if (strncmp(address, "unix:/", 6) == 0)
+		snprintf(own->path, sizeof(own->path), "%.*s", (int)sizeof(own->path) - 1,
+			address + 5);
+}
+
 /* Is what the socket is bound to what the configuration says? */
 static bool
 listener_is_bound_to(int fd, const char *address)
@@ -86,16 +106,20 @@ listener_adopt_kept(struct listener_set *set, const struct conf *conf, struct no
 {
 	const char *name = passed->name + strlen(LISTENER_KEPT_PREFIX);
 	const struct conf_listener *listener = conf_find_listener(conf, name);
-	char admin[sizeof(set->admin_path) + sizeof("unix:")];
+	struct listener_own *own = listener_find_own(set, name);
+	char address[ADDR_LISTEN_TEXT_MAX];
 	struct sockaddr_storage sa;
 	socklen_t length = 0;
 
-	snprintf(admin, sizeof(admin), "unix:%s", conf->admin_socket);
-	if (strcmp(name, LISTENER_ADMIN_NAME) == 0 && set->admin_fd < 0 &&
-		listener_is_bound_to(passed->fd, admin)) {
-		set->admin_fd = passed->fd;
-		snprintf(set->admin_path, sizeof(set->admin_path), "%s", conf->admin_socket);
-		return 0;
+	if (own) {
+		bool admin = own == &set->admin;
+
+		snprintf(address, sizeof(address), "%s%s", admin ? "unix:" : "",
+			admin ? conf->admin_socket : conf->metrics_address);
+		if (own->fd < 0 && listener_is_bound_to(passed->fd, address)) {
+			listener_own_set(own, passed->fd, address);
+			return 0;
+		}
 	}
 	if (listener && listener_is_bound_to(passed->fd, listener->address) &&
 		listener_check_fd(passed->fd, &sa, &length) == 0)
@@ -111,12 +135,12 @@ listener_adopt(struct listener_set *set, const struct conf *conf, const struct n
 	struct mg_error *reterr_error)
 {
 	const struct conf_listener *listener = conf_find_listener(conf, passed->name);
-	bool admin = strcmp(passed->name, LISTENER_ADMIN_NAME) == 0;
+	struct listener_own *own = listener_find_own(set, passed->name);
 	struct sockaddr_storage name;
 	socklen_t length = 0;
 	int r;
 
-	if (!admin && !listener)
+	if (!own && !listener)
 		return mg_error_set(reterr_error, -ENOENT,
 			"systemd passed a socket named \"%s\" (FileDescriptorName=), and the "
 			"configuration has no listener of this name",
@@ -127,13 +151,13 @@ listener_adopt(struct listener_set *set, const struct conf *conf, const struct n
 			"the descriptor %d that systemd passed as \"%s\" is not a listening stream "
 			"socket (TCP or Unix): %s",
 			passed->fd, passed->name, strerror(-r));
-	if (!admin)
+	if (!own)
 		return listener_add(set, passed->fd, (unsigned)(listener - conf->listeners), false,
 			&name, length);
-	if (set->admin_fd >= 0)
+	if (own->fd >= 0)
 		return mg_error_set(reterr_error, -EEXIST,
-			"systemd passed more than one socket named \"%s\"", LISTENER_ADMIN_NAME);
-	set->admin_fd = passed->fd;
+			"systemd passed more than one socket named \"%s\"", passed->name);
+	own->fd = passed->fd;
 	return 0;
 }
 
@@ -209,23 +233,48 @@ listener_bind_conf(struct listener_set *set, const struct conf *conf, unsigned i
 	return r;
 }
 
+/* `key` is that of the configuration, `value` what it says. */
+static int
+listener_bind_own(struct listener_own *own, const char *key, const char *value,
+	const struct sockaddr_storage *sa, socklen_t length, uint64_t mode,
+	struct mg_error *reterr_error)
+{
+	int fd = listener_bind(sa, length, LISTENER_OWN_BACKLOG, mode);
+	char address[ADDR_LISTEN_TEXT_MAX];
+
+	if (fd < 0)
+		return mg_error_set(
+			reterr_error, fd, "%s: cannot listen on %s: %s", key, value, strerror(-fd));
+	addr_format_listen((const struct sockaddr *)sa, length, address);
+	listener_own_set(own, fd, address);
+	return 0;
+}
+
 static int
 listener_bind_admin(
 	struct listener_set *set, const struct conf *conf, struct mg_error *reterr_error)
 {
 	struct sockaddr_storage storage = {0};
 	struct sockaddr_un *sun = (struct sockaddr_un *)&storage;
-	int fd;
 
 	sun->sun_family = AF_UNIX;
 	snprintf(sun->sun_path, sizeof(sun->sun_path), "%s", conf->admin_socket);
-	fd = listener_bind(&storage, sizeof(*sun), LISTENER_ADMIN_BACKLOG, conf->admin_mode);
-	if (fd < 0)
-		return mg_error_set(reterr_error, fd, "admin.socket: cannot listen on %s: %s",
-			conf->admin_socket, strerror(-fd));
-	set->admin_fd = fd;
-	memcpy(set->admin_path, sun->sun_path, sizeof(set->admin_path));
-	return 0;
+	return listener_bind_own(&set->admin, "admin.socket", conf->admin_socket, &storage,
+		sizeof(*sun), conf->admin_mode, reterr_error);
+}
+
+static int
+listener_bind_metrics(
+	struct listener_set *set, const struct conf *conf, struct mg_error *reterr_error)
+{
+	struct sockaddr_storage sa;
+	socklen_t length;
+	int r = addr_parse_listen(conf->metrics_address, &sa, &length, reterr_error);
+
+	if (r < 0)
+		return r;
+	return listener_bind_own(&set->metrics, "metrics.address", conf->metrics_address, &sa,
+		length, conf->metrics_mode, reterr_error);
 }
 
 static bool
@@ -241,7 +290,7 @@ static int
 listener_open_each(const struct conf *conf, struct notify_fd *passed, int n_passed,
 	struct listener_set *set, struct mg_error *reterr_error)
 {
-	int r;
+	int r = 0;
 
 	for (int i = 0; i < n_passed; i++) {
 		bool kept = strncmp(passed[i].name, LISTENER_KEPT_PREFIX,
@@ -259,16 +308,18 @@ listener_open_each(const struct conf *conf, struct notify_fd *passed, int n_pass
 		if (r < 0)
 			return r;
 	}
-	if (set->admin_fd < 0 && conf->admin_socket[0])
-		return listener_bind_admin(set, conf, reterr_error);
-	return 0;
+	if (set->admin.fd < 0 && conf->admin_socket[0])
+		r = listener_bind_admin(set, conf, reterr_error);
+	if (r == 0 && set->metrics.fd < 0 && conf->metrics_address[0])
+		r = listener_bind_metrics(set, conf, reterr_error);
+	return r;
 }
 
 int
 listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passed,
 	struct listener_set *ret_set, struct mg_error *reterr_error)
 {
-	struct listener_set set = {.admin_fd = -1};
+	struct listener_set set = LISTENER_SET_EMPTY;
 	int r = listener_open_each(conf, passed, n_passed, &set, reterr_error);
 
 	if (r < 0) {
@@ -282,24 +333,55 @@ listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passe
 	return 0;
 }
 
-void
-listener_store(struct listener_set *set, const struct conf *conf)
+int
+listener_each(const struct listener_set *set, const struct conf *conf,
+	int (*visit)(void *context, const char *name, int fd, bool bound), void *context)
 {
+	const struct listener_own *own[] = {&set->admin, &set->metrics};
+	static const char *const own_names[] = {CONF_ADMIN_NAME, CONF_METRICS_NAME};
 	char name[LISTENER_KEPT_NAME_MAX];
 	int r = 0;
 
-	set->kept = true;
 	for (size_t i = 0; i < set->n && r == 0; i++) {
-		if (!set->sockets[i].bound)
-			continue;
-		snprintf(name, sizeof(name), LISTENER_KEPT_PREFIX "%s",
-			conf->listeners[set->sockets[i].listener].name);
-		r = notify_store(name, set->sockets[i].fd);
+		const struct listener_socket *item = &set->sockets[i];
+
+		snprintf(name, sizeof(name), "%s%s", item->bound ? LISTENER_KEPT_PREFIX : "",
+			conf->listeners[item->listener].name);
+		r = visit(context, name, item->fd, item->bound);
 	}
-	if (set->admin_path[0] && r == 0)
-		r = notify_store(LISTENER_KEPT_PREFIX LISTENER_ADMIN_NAME, set->admin_fd);
+	for (size_t i = 0; i < 2 && r == 0; i++) {
+		snprintf(name, sizeof(name), "%s%s", own[i]->bound ? LISTENER_KEPT_PREFIX : "",
+			own_names[i]);
+		if (own[i]->fd >= 0)
+			r = visit(context, name, own[i]->fd, own[i]->bound);
+	}
+	return r;
+}
+
+static int
+listener_store_one(void *context, const char *name, int fd, bool bound)
+{
+	(void)context;
+	return bound ? notify_store(name, fd) : 0;
+}
+
+void
+listener_store(struct listener_set *set, const struct conf *conf)
+{
+	int r = listener_each(set, conf, listener_store_one, NULL);
+
+	set->kept = true;
 	if (r < 0)
 		log_warning(NULL, "systemd does not keep the listening sockets: %s", strerror(-r));
+}
+
+static void
+listener_close_own(const struct listener_own *own, bool kept)
+{
+	if (own->fd >= 0)
+		(void)close(own->fd);
+	if (own->path[0] && !kept)
+		(void)unlink(own->path);
 }
 
 void
@@ -313,11 +395,9 @@ listener_close_all(struct listener_set *set)
 			(void)unlink(item->address + 5);
 	}
 	free(set->sockets);
-	if (set->admin_fd >= 0)
-		(void)close(set->admin_fd);
-	if (set->admin_path[0] && !set->kept)
-		(void)unlink(set->admin_path);
-	*set = (struct listener_set){.admin_fd = -1};
+	listener_close_own(&set->admin, set->kept);
+	listener_close_own(&set->metrics, set->kept);
+	*set = LISTENER_SET_EMPTY;
 }
 
 static void

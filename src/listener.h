@@ -13,9 +13,6 @@
 #include "conf.h"
 #include "notify.h"
 
-/* systemd's FileDescriptorName= of the admin socket; no listener may have this name. */
-#define LISTENER_ADMIN_NAME "admin"
-
 /*
  * Sockets that we bind are kept over a restart as well, by systemd's store or by the supervisor that
  * becomes another program: their names there are this and the listener's.
@@ -32,13 +29,21 @@ struct listener_socket {
 	char address[ADDR_LISTEN_TEXT_MAX];
 };
 
+/* A socket of the gateway's own, for who looks and steers. */
+struct listener_own {
+	int fd; /* -1: there is none */
+	bool bound;
+	char path[108]; /* of a Unix socket that we bound, to be removed; "" otherwise */
+};
+
 struct listener_set {
 	struct listener_socket *sockets;
 	size_t n;
-	int admin_fd;         /* -1: no admin socket */
-	char admin_path[108]; /* of one that we bound, to be removed; "" otherwise */
-	bool kept;            /* what we bound lives on: its paths are not removed */
+	struct listener_own admin, metrics;
+	bool kept; /* what we bound lives on: its paths are not removed */
 };
+
+#define LISTENER_SET_EMPTY ((struct listener_set){.admin = {.fd = -1}, .metrics = {.fd = -1}})
 
 /*
  * Opens all sockets of the configuration. Takes the descriptors of `passed`. A passed name without
@@ -47,6 +52,11 @@ struct listener_set {
  */
 int listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passed,
 	struct listener_set *ret_set, struct mg_error *reterr_error) MG_MUST_CHECK;
+
+/* Calls `visit` for each socket, under the name by which the next process knows it, until one says
+ * -errno, which is returned. */
+int listener_each(const struct listener_set *set, const struct conf *conf,
+	int (*visit)(void *context, const char *name, int fd, bool bound), void *context);
 
 /* Has systemd keep what we bound. */
 void listener_store(struct listener_set *set, const struct conf *conf);

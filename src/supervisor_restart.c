@@ -102,24 +102,12 @@ supervisor_store_returned(const struct supervisor *supervisor)
 	return r;
 }
 
-static void
-supervisor_add_listeners(struct reexec *reexec, const struct supervisor *supervisor)
+static int
+supervisor_add_listener(void *context, const char *name, int fd, bool bound)
 {
-	const struct listener_set *set = &supervisor->listeners;
-	char name[LISTENER_KEPT_NAME_MAX];
-
-	for (size_t i = 0; i < set->n; i++) {
-		const struct listener_socket *item = &set->sockets[i];
-
-		snprintf(name, sizeof(name), "%s%s", item->bound ? LISTENER_KEPT_PREFIX : "",
-			supervisor->conf->listeners[item->listener].name);
-		reexec_add(reexec, name, item->fd);
-	}
-	if (set->admin_fd >= 0)
-		reexec_add(reexec,
-			set->admin_path[0] ? LISTENER_KEPT_PREFIX LISTENER_ADMIN_NAME
-					   : LISTENER_ADMIN_NAME,
-			set->admin_fd);
+	(void)bound;
+	reexec_add(context, name, fd);
+	return 0;
 }
 
 /* Becomes the new program, or the running one again should that fail. Returns if neither goes. */
@@ -132,7 +120,7 @@ supervisor_become(struct supervisor *supervisor)
 	struct reexec reexec = {0};
 	char name[PARK_NAME_MAX];
 
-	supervisor_add_listeners(&reexec, supervisor);
+	(void)listener_each(&supervisor->listeners, supervisor->conf, supervisor_add_listener, &reexec);
 	for (unsigned i = 0; i < supervisor->crew.n_members; i++) {
 		const struct crew_member *member = &supervisor->crew.members[i];
 

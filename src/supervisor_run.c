@@ -318,17 +318,25 @@ supervisor_init_events(struct supervisor *supervisor)
 	return 0;
 }
 
-/* The listening socket stays ours too: it is passed on at an upgrade. */
+/* Without a socket there is nothing to do. It stays ours too, to be passed on at an upgrade. */
 static int
-supervisor_init_admin(struct supervisor *supervisor)
+supervisor_init_admin(struct supervisor *supervisor, const struct listener_own *own,
+	const struct admin_face *face, struct admin **ret_admin)
 {
-	int fd = fcntl(supervisor->listeners.admin_fd, F_DUPFD_CLOEXEC, 0);
+	struct admin *admin;
+	int fd;
 
+	if (own->fd < 0)
+		return 0;
+	fd = fcntl(own->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	supervisor->admin =
-		admin_new(supervisor->base, fd, ADMIN_ROUTES, supervisor, supervisor->metrics);
-	return supervisor->admin ? 0 : -ENOMEM;
+	admin = admin_new(
+		supervisor->base, fd, face, ADMIN_ROUTES, supervisor, supervisor->metrics);
+	if (!admin)
+		return -ENOMEM;
+	*ret_admin = admin;
+	return 0;
 }
 
 static int
@@ -347,8 +355,12 @@ supervisor_init_rest(struct supervisor *supervisor)
 		r = supervisor_init_events(supervisor);
 	if (r == 0)
 		r = supervisor_begin_restore(supervisor);
-	if (r == 0 && supervisor->listeners.admin_fd >= 0)
-		r = supervisor_init_admin(supervisor);
+	if (r == 0)
+		r = supervisor_init_admin(supervisor, &supervisor->listeners.admin, &ADMIN_FACE_ALL,
+			&supervisor->admin);
+	if (r == 0)
+		r = supervisor_init_admin(supervisor, &supervisor->listeners.metrics,
+			&ADMIN_FACE_METRICS, &supervisor->metrics_admin);
 	if (r == 0)
 		r = supervisor_init_acceptor(supervisor);
 	if (r == 0 && supervisor->restore.running)
@@ -372,6 +384,7 @@ supervisor_done(struct supervisor *supervisor)
 	/* Requests that wait for it are answered before their connections go. */
 	inspect_done(&supervisor->inspect);
 	admin_free(supervisor->admin);
+	admin_free(supervisor->metrics_admin);
 	acceptor_done(&supervisor->acceptor);
 	listener_close_all(&supervisor->listeners);
 	signals_done(&supervisor->signals);
@@ -414,7 +427,7 @@ supervisor_start(struct supervisor *supervisor)
 
 	event_set_log_callback(supervisor_on_libevent);
 	supervisor_raise_fd_limit();
-	supervisor->listeners.admin_fd = -1;
+	supervisor->listeners = LISTENER_SET_EMPTY;
 	supervisor->program = reexec_path();
 	supervisor->start_usec = clock_now_usec();
 	supervisor->base = event_base_new();

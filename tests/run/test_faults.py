@@ -133,6 +133,19 @@ def test_full_workers_let_wait(gateway):
         assert set(one.closed_counts()) == {"client_closed"}
 
 
+def check_admin_in_need(gateway, crowd):
+    """Whoever looks and steers is served, several at once and again and again."""
+    for _ in range(30):
+        status, answer = gateway.admin("GET", "/health")
+        assert status == 503
+        assert "accepting pauses: the kernel refused a descriptor or memory" in answer["problems"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(connect(str(gateway.admin_socket)))
+        assert len(gateway.connections()) < len(crowd.clients), "some wait in the backlog"
+        assert gateway.reload(limits={"connections": 1000}) == ["limits.connections"]
+
+
 @AS_ROOT
 def test_descriptors_in_flight_run_out(gateway):
     """An ordinary user may have RLIMIT_NOFILE descriptors in flight (ETOOMANYREFS)."""
@@ -143,9 +156,10 @@ def test_descriptors_in_flight_run_out(gateway):
             stack.enter_context(stopped(pid))
         crowd = stack.enter_context(Crowd(one.address("echo"), count))
         crowd.send(b"x")
-        # It holds what it cannot hand over, and has no descriptor for an admin client either.
+        # It holds what it cannot hand over; what is left is not for clients.
         one.wait_log("accepting pauses")
         check_calm(one.pid)
+        check_admin_in_need(one, crowd)
         for pid in one.children():
             os.kill(pid, signal.SIGCONT)
         assert crowd.pump_until(lambda: crowd.received == count)

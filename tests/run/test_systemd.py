@@ -217,6 +217,18 @@ def test_admin_socket_is_passed(activated, tmp_path):
     assert path.exists()
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_metrics_socket_is_passed(activated, tmp_path, kind):
+    own = free_port()
+    passed = listening() if kind == "tcp" else listening_unix(tmp_path / "metrics")
+    activated({**config(), "metrics": {"address": f"127.0.0.1:{own}"}}, [("metrics", passed)])
+    with connect(passed.getsockname()) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert read_exactly(client, 15) == b"HTTP/1.0 200 OK"
+    with pytest.raises(ConnectionRefusedError):
+        connect(("127.0.0.1", own))
+
+
 def test_sockets_meant_for_another_process(activated):
     passed = listening()
     one = activated(config(), [("echo", passed)], LISTEN_PID=str(os.getpid()))
@@ -271,7 +283,7 @@ def regular_file():
     return open(ACTIVATE, "rb")
 
 
-@pytest.mark.parametrize("name", ["echo", "admin"])
+@pytest.mark.parametrize("name", ["echo", "admin", "metrics"])
 @pytest.mark.parametrize(
     "make, code",
     [
@@ -288,10 +300,11 @@ def test_descriptor_of_the_wrong_kind(activated, notify, make, code, name):
     failed(one, notify, f'descriptor 3 that systemd passed as "{name}" is not a listening', code)
 
 
-def test_two_admin_sockets(activated, notify, tmp_path):
-    passed = [("admin", listening_unix(tmp_path / name)) for name in "ab"]
+@pytest.mark.parametrize("name", ["admin", "metrics"])
+def test_two_sockets_of_its_own(activated, notify, tmp_path, name):
+    passed = [(name, listening_unix(tmp_path / path)) for path in "ab"]
     one = activated(config(), passed, wait=False)
-    failed(one, notify, 'more than one socket named "admin"', errno.EEXIST)
+    failed(one, notify, f'more than one socket named "{name}"', errno.EEXIST)
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,22 @@ only_get_reads_and_only_post_has_a_body(void **state)
 	for (i = 0; i < COMMAND_COUNT; i++) {
 		info = commands_info(i);
 		if (info->method[0] != '\0')
-			assert_int_equal(info->access == COMMAND_ACCESS_READ,
+			assert_int_equal(info->access < COMMAND_ACCESS_WRITE,
 				strcmp(info->method, "GET") == 0);
 		if (info->body == COMMAND_BODY_BODY)
 			assert_string_equal(info->method, "POST");
 	}
+}
+
+static void
+public_are_health_and_metrics_alone(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < COMMAND_COUNT; i++)
+		assert_int_equal(commands_info(i)->access == COMMAND_ACCESS_PUBLIC,
+			i == COMMAND_HEALTH || i == COMMAND_METRICS);
 }
 
 static void
@@ -174,6 +185,7 @@ main(void)
 		cmocka_unit_test(methods_and_paths_are_those_of_http),
 		cmocka_unit_test(an_id_stands_at_the_end_of_a_path_only),
 		cmocka_unit_test(only_get_reads_and_only_post_has_a_body),
+		cmocka_unit_test(public_are_health_and_metrics_alone),
 		cmocka_unit_test(usage_begins_with_the_verb),
 		cmocka_unit_test(help_is_whole_sentences),
 		cmocka_unit_test(every_verb_is_found),

@@ -442,8 +442,9 @@ test_merge_keeps_what_needs_a_restart(void **state)
 	(void)state;
 	assert_merge("{ \"workers\": 2, \"listeners\": { \"a\": { \"address\": \"[::]:1\" } } }",
 		"{ \"workers\": 3, \"admin\": { \"socket\": \"/x\" },"
+		"\"metrics\": { \"address\": \"unix:/y\" },"
 		"\"listeners\": { \"a\": { \"address\": \"[::]:2\" } } }",
-		"workers! admin.socket! listeners.a.address! ",
+		"workers! admin.socket! metrics.address! listeners.a.address! ",
 		"{ \"workers\": 2, \"listeners\": { \"a\": { \"address\": \"[::]:1\" } } }");
 }
 
