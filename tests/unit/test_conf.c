@@ -277,7 +277,7 @@ test_to_json_has_every_key(void **state)
 
 	(void)state;
 	assert_non_null(json_object_get(json, "workers"));
-	assert_int_equal(json_object_size(json), 8);
+	assert_int_equal(json_object_size(json), 9);
 	assert_int_equal(json_object_size(json_object_get(json, "sysctl")), 2);
 	assert_int_equal(json_object_size(json_object_get(json, "limits")), 14);
 	listener = json_object_get(json_object_get(json, "listeners"), "a.b");

@@ -241,7 +241,7 @@ the_arithmetic_is_shown(void **state)
 	assert_why(&report, "net.ipv4.tcp_max_orphans", "(tcp_connections = 1000000).");
 	assert_why(&report, "fs.nr_open",
 		"(process_fds = max(worker_connections + reserved_fds, supervisor_fds) = "
-		"max(500000 + 32, 389) = 500032).");
+		"max(500000 + 32, 453) = 500032).");
 	assert_null(strchr(get_finding(&report, "net.core.rmem_max", "")->why, '('));
 	assert_null(strchr(get_finding(&report, "net.ipv4.ip_local_port_range", "")->why, '('));
 	tune_report_done(&report);

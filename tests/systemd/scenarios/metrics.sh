@@ -32,7 +32,7 @@ check "... and what is there is named" says 'GET /health, GET /metrics; found GE
 check "a write is refused" says '^HTTP/1.1 405 ' ask POST /metrics
 check "... whatever it is" says '^HTTP/1.1 405 ' ask POST /drain
 check "... with what is allowed" says '^Allow: GET' ask POST /drain
-check "nothing is drained" not says '^draining true' millgatectl stats
+check "nothing is drained" says '^draining false' millgatectl stats
 check "who may not steer may look" says '^HTTP/1.1 200 ' \
 	runuser -u nobody -- bash -c "$(declare -f ask); ask GET /health"
 
