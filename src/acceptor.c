@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -213,6 +212,32 @@ acceptor_admit(struct acceptor *acceptor, unsigned listener, struct crew_member 
 	crew_give(member, &record, fd);
 }
 
+/* From here to the end of the turn the kernel keeps some descriptors from us. It cannot fail: a
+ * process may lower its soft limit, and raise it again. */
+static void
+acceptor_spare_fds(struct acceptor *acceptor)
+{
+	struct rlimit lower;
+	rlim_t spare;
+
+	(void)getrlimit(RLIMIT_NOFILE, &acceptor->limit);
+	lower = acceptor->limit;
+	spare = lower.rlim_cur / 8;
+	lower.rlim_cur -= spare < ACCEPTOR_SPARE_FDS ? spare : ACCEPTOR_SPARE_FDS;
+	(void)setrlimit(RLIMIT_NOFILE, &lower);
+}
+
+/* Clients get the lowest numbers that are free: one of the upper half is the first sign that they
+ * may become scarce. Most gateways never see it, and do not pay for the system calls. */
+static void
+acceptor_watch_fd(struct acceptor *acceptor, int fd)
+{
+	if (acceptor->scarce || (rlim_t)fd < acceptor->limit.rlim_cur / 2)
+		return;
+	acceptor->scarce = true;
+	acceptor_spare_fds(acceptor);
+}
+
 /* Accepts one. False: no more in this turn. */
 static bool
 acceptor_accept(struct acceptor *acceptor, const struct listener_socket *item, uint64_t now_usec)
@@ -237,6 +262,7 @@ acceptor_accept(struct acceptor *acceptor, const struct listener_socket *item, u
 	}
 	fd = accept4(item->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
+		acceptor_watch_fd(acceptor, fd);
 		peer = addr_from_sockaddr((struct sockaddr *)&sa, length);
 		acceptor_admit(acceptor, item->listener, member, fd, &peer, now_usec);
 		return true;
@@ -256,34 +282,22 @@ acceptor_accept(struct acceptor *acceptor, const struct listener_socket *item, u
 	}
 }
 
-/* The limit of descriptors while clients are accepted; `limit` is the one for everything else. */
-static struct rlimit
-acceptor_fd_limit(struct rlimit limit)
-{
-	rlim_t spare = limit.rlim_cur / 8;
-
-	limit.rlim_cur -= spare < ACCEPTOR_SPARE_FDS ? spare : ACCEPTOR_SPARE_FDS;
-	return limit;
-}
-
 static void
 acceptor_on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct acceptor_socket *item = arg;
 	struct acceptor *acceptor = item->acceptor;
 	uint64_t now_usec = clock_now_usec();
-	struct rlimit limit, lower;
 
 	(void)fd;
 	(void)what;
-	/* Cannot fail: a process may always lower its soft limit, and raise it again. */
-	(void)getrlimit(RLIMIT_NOFILE, &limit);
-	lower = acceptor_fd_limit(limit);
-	(void)setrlimit(RLIMIT_NOFILE, &lower);
+	if (acceptor->scarce)
+		acceptor_spare_fds(acceptor);
 	for (unsigned i = 0; i < ACCEPTOR_BURST; i++)
 		if (!acceptor_accept(acceptor, item->socket, now_usec))
 			break;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (acceptor->scarce)
+		(void)setrlimit(RLIMIT_NOFILE, &acceptor->limit);
 	crew_flush(acceptor->crew);
 }
 
@@ -295,6 +309,8 @@ acceptor_init(struct acceptor *acceptor, const struct listener_set *set)
 	acceptor->sockets = calloc(set->n, sizeof(*acceptor->sockets));
 	if (!acceptor->rate_event || !acceptor->pause_event || !acceptor->sockets)
 		return -ENOMEM;
+	if (getrlimit(RLIMIT_NOFILE, &acceptor->limit) < 0)
+		return -errno;
 	for (size_t i = 0; i < set->n; i++) {
 		struct acceptor_socket *item = &acceptor->sockets[i];
 

@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "admit.h"
 #include "conf.h"
@@ -65,13 +66,15 @@ struct acceptor {
 	struct event *pause_event; /* worth another try */
 	unsigned halted;           /* enum acceptor_halt */
 	bool paused;
+	bool scarce;         /* descriptors have been, so that some are kept from clients */
+	struct rlimit limit; /* of descriptors, for everything but accepting */
 	struct log_limit pause_log, refuse_log;
 	/* A connection was refused. */
 	void (*refused)(void *context, enum close_reason reason);
 	void *context;
 };
 
-/* The caller has set everything up to `metrics`, refused and context. Begins to accept. -ENOMEM. */
+/* The caller has set everything up to `metrics`, refused and context. Begins to accept. -errno. */
 int acceptor_init(struct acceptor *acceptor, const struct listener_set *set) MG_MUST_CHECK;
 void acceptor_done(struct acceptor *acceptor);
 
