@@ -1,5 +1,5 @@
 /*
- * admin_actions: requests that change something: reload, drain, resume.
+ * admin_actions: requests that change something: reload, drain, resume, upgrade.
  *
  * Process: S.
  */
@@ -112,4 +112,25 @@ admin_post_resume(void *context, struct admin_request *request)
 {
 	supervisor_resume(context);
 	admin_reply(request, HTTP_OK, json_pack("{s:b}", "draining", 0));
+}
+
+/* `context` is the request. */
+static void
+admin_on_upgrade_checked(void *context, bool good, const char *text)
+{
+	struct admin_request *request = context;
+
+	if (good)
+		admin_reply(request, HTTP_OK, json_pack("{s:s}", "program", text));
+	else
+		admin_reply_error(request, ADMIN_UNPROCESSABLE, "no upgrade: %s", text);
+}
+
+void
+admin_post_upgrade(void *context, struct admin_request *request)
+{
+	struct mg_error error;
+
+	if (supervisor_upgrade(context, admin_on_upgrade_checked, request, &error) < 0)
+		admin_reply_error(request, HTTP_SERVUNAVAIL, "no upgrade: %s", error.text);
 }

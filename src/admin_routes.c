@@ -15,6 +15,7 @@ const struct admin_route ADMIN_ROUTES[COMMAND_COUNT] = {
 	[COMMAND_RELOAD] = {admin_post_reload, ""},
 	[COMMAND_DRAIN] = {admin_post_drain, ""},
 	[COMMAND_RESUME] = {admin_post_resume, ""},
+	[COMMAND_UPGRADE] = {admin_post_upgrade, ""},
 };
 
 const struct admin_face ADMIN_FACE_ALL = {

@@ -31,5 +31,6 @@ void admin_delete_connection(void *context, struct admin_request *request);
 void admin_post_reload(void *context, struct admin_request *request);
 void admin_post_drain(void *context, struct admin_request *request);
 void admin_post_resume(void *context, struct admin_request *request);
+void admin_post_upgrade(void *context, struct admin_request *request);
 
 #endif

@@ -52,6 +52,7 @@ static const struct verb VERBS[COMMAND_COUNT] = {
 	[COMMAND_DRAIN] = {ctl_verb_drain, CTL_OPTION_OVER, 0, 0},
 	[COMMAND_RESUME] = {ctl_verb_resume, 0, 0, 0},
 	[COMMAND_RELOAD] = {ctl_verb_reload, 0, 0, 0},
+	[COMMAND_UPGRADE] = {ctl_verb_upgrade, 0, 0, 0},
 	[COMMAND_CONFIG] = {ctl_verb_config, 0, 0, 0},
 	[COMMAND_TUNE] = {ctl_tune_run, CTL_OPTION_SYSCTL | CTL_OPTION_UNIT | CTL_OPTION_APPLY, 0,
 		0},

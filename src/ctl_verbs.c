@@ -284,6 +284,24 @@ ctl_verb_resume(const struct ctl *ctl)
 	return CTL_EXIT_OK;
 }
 
+enum ctl_exit
+ctl_verb_upgrade(const struct ctl *ctl)
+{
+	struct ctl_call call = {.command = COMMAND_UPGRADE};
+	struct ctl_text text = ctl_text_stdout(ctl);
+	struct ctl_answer answer;
+	bool done;
+	enum ctl_exit r = ask(ctl, &call, &answer, &done);
+
+	if (done)
+		return r;
+	ctl_text_put(&text, CTL_PLAIN, "%s takes over, with all connections.",
+		ctl_json_text(answer.json, "program"));
+	ctl_text_end_line(&text);
+	ctl_answer_done(&answer);
+	return CTL_EXIT_OK;
+}
+
 /* The items of a list of texts, one a line. */
 static void
 print_items(struct ctl_text *text, const char *title, const json_t *items)

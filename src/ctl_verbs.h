@@ -14,6 +14,7 @@ enum ctl_exit ctl_verb_sources(const struct ctl *ctl);
 enum ctl_exit ctl_verb_kill(const struct ctl *ctl);
 enum ctl_exit ctl_verb_drain(const struct ctl *ctl);
 enum ctl_exit ctl_verb_resume(const struct ctl *ctl);
+enum ctl_exit ctl_verb_upgrade(const struct ctl *ctl);
 enum ctl_exit ctl_verb_reload(const struct ctl *ctl);
 enum ctl_exit ctl_verb_config(const struct ctl *ctl);
 

@@ -79,7 +79,8 @@ int supervisor_reload(struct supervisor *supervisor, struct supervisor_changes *
 struct admit_limits supervisor_admit_limits(const struct conf *conf);
 
 /* Asks the program on disk whether it can start with the configuration, and if so becomes it, with
- * all connections. `asked` (optional) is called when it has answered. -errno with text: not now. */
+ * all connections. `asked` (optional) is called when it has answered, with the path of the program
+ * or with what is wrong. -errno with text: not now. */
 int supervisor_upgrade(struct supervisor *supervisor,
 	void (*asked)(void *context, bool good, const char *text), void *context,
 	struct mg_error *reterr_error) MG_MUST_CHECK;

@@ -164,14 +164,19 @@ supervisor_on_checked(void *context, bool good, const char *text)
 {
 	struct supervisor *supervisor = context;
 
+	if (supervisor->stop != SUPERVISOR_STOP_NONE) {
+		good = false;
+		text = "the gateway is stopping";
+	}
 	if (good)
-		log_info(NULL, "upgrading to %s", supervisor->program);
+		log_info(NULL, "upgrading: %s takes over", supervisor->program);
 	else
 		log_error(NULL, "no upgrade: %s", text);
 	if (supervisor->upgrade_asked)
-		supervisor->upgrade_asked(supervisor->upgrade_context, good, text);
+		supervisor->upgrade_asked(
+			supervisor->upgrade_context, good, good ? supervisor->program : text);
 	supervisor->upgrade_asked = NULL;
-	if (!good || supervisor->stop != SUPERVISOR_STOP_NONE)
+	if (!good)
 		return;
 	if (supervisor->ready)
 		notify_reloading(clock_now_usec());

@@ -121,6 +121,7 @@ upgrade_done(struct upgrade *upgrade)
 		(void)kill(upgrade->pid, SIGKILL);
 		(void)waitpid(upgrade->pid, NULL, 0);
 		(void)close(upgrade->output);
+		upgrade->checked(upgrade->context, false, "the gateway is stopping");
 	}
 	if (upgrade->timeout)
 		event_free(upgrade->timeout);

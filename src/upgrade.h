@@ -33,6 +33,7 @@ struct upgrade {
 int upgrade_check(struct upgrade *upgrade, struct mg_error *reterr_error) MG_MUST_CHECK;
 /* A child ended. False: it is not the check. */
 bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status);
+/* A check that is under way has failed. */
 void upgrade_done(struct upgrade *upgrade);
 
 #endif
