@@ -29,6 +29,7 @@ struct admin {
 	struct event_base *base;
 	struct evhttp *http;
 	struct evconnlistener *listener;
+	bool halted;
 	struct event *sweep_event;
 	const struct admin_face *face;
 	const struct admin_route *routes;
@@ -375,7 +376,7 @@ admin_on_sweep(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	admin_sweep(admin);
-	if (admin->n_clients < ADMIN_CLIENTS_MAX)
+	if (admin->n_clients < ADMIN_CLIENTS_MAX && !admin->halted)
 		evconnlistener_enable(admin->listener);
 	if (admin->n_clients > 0)
 		evtimer_add(admin->sweep_event, &again);
@@ -473,6 +474,15 @@ admin_new(struct event_base *base, int fd, const struct admin_face *face,
 	evhttp_set_bevcb(admin->http, admin_on_client, admin);
 	evhttp_set_gencb(admin->http, admin_on_request, admin);
 	return admin;
+}
+
+void
+admin_halt(struct admin *admin)
+{
+	if (!admin)
+		return;
+	admin->halted = true;
+	evconnlistener_disable(admin->listener);
 }
 
 void

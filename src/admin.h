@@ -50,6 +50,9 @@ struct admin *admin_new(struct event_base *base, int fd, const struct admin_face
 	const struct admin_route *routes, void *context, struct metrics *metrics) MG_MUST_CHECK;
 void admin_free(struct admin *admin);
 
+/* No more clients: they wait for the next process. */
+void admin_halt(struct admin *admin);
+
 /* The value of a query parameter, or NULL. */
 const char *admin_query(const struct admin_request *request, const char *name);
 

@@ -51,7 +51,7 @@ struct supervisor {
 	/* Who asked for the upgrade that is being checked. */
 	void (*upgrade_asked)(void *context, bool good, const char *text);
 	void *upgrade_context;
-	uint32_t epoch;      /* counts restarts in which connections were kept */
+	uint32_t epoch;                      /* counts restarts in which connections were kept */
 	struct admin *admin, *metrics_admin; /* NULL: no admin socket, no metrics socket */
 	struct event *tick_event, *watchdog_event, *stop_event;
 	uint64_t start_usec;

@@ -120,7 +120,8 @@ supervisor_become(struct supervisor *supervisor)
 	struct reexec reexec = {0};
 	char name[PARK_NAME_MAX];
 
-	(void)listener_each(&supervisor->listeners, supervisor->conf, supervisor_add_listener, &reexec);
+	(void)listener_each(
+		&supervisor->listeners, supervisor->conf, supervisor_add_listener, &reexec);
 	for (unsigned i = 0; i < supervisor->crew.n_members; i++) {
 		const struct crew_member *member = &supervisor->crew.members[i];
 

@@ -107,6 +107,10 @@ supervisor_begin_stop(struct supervisor *supervisor, enum supervisor_stop stop)
 
 	supervisor->stop = stop;
 	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_STOP);
+	if (stop != SUPERVISOR_STOP_CLOSE) {
+		admin_halt(supervisor->admin);
+		admin_halt(supervisor->metrics_admin);
+	}
 	crew_stop(&supervisor->crew, flags[stop]);
 	evtimer_add(supervisor->stop_event, &wait);
 }

@@ -19,7 +19,7 @@ def source_addresses(per_address=100):
         yield from itertools.repeat(f"127.{1 + high // 250}.{high % 250}.{low + 1}", per_address)
 
 
-def connect(address, source=None, timeout=CONNECT_TIMEOUT):
+def connect(address, source=None, timeout=CONNECT_TIMEOUT, receive_buffer=None):
     """A connected, blocking socket; `address` as Gateway.address() gives it."""
     if isinstance(address, str):
         family = socket.AF_UNIX
@@ -28,6 +28,8 @@ def connect(address, source=None, timeout=CONNECT_TIMEOUT):
     client = socket.socket(family)
     client.settimeout(timeout)
     try:
+        if receive_buffer:  # from the start, so that the other side's buffer stays small as well
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
             # The port is chosen at connect: each source has all of them for each destination.
             client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)

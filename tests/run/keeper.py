@@ -3,8 +3,10 @@
 import array
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -13,7 +15,14 @@ from gateway import DEADLINE, Gateway, free_port, process_runs, wait_for
 
 ACTIVATE = Path(__file__).with_name("activate.py")
 FDS_MAX = 253
+SO_COOKIE = 57
 FD_SIZE = array.array("i").itemsize
+
+
+def cookie(fd):
+    """The kernel's name for a socket."""
+    with socket.socket(fileno=os.dup(fd)) as one:
+        return one.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
 
 
 class Keeper:
@@ -60,12 +69,23 @@ class Keeper:
                         fds.frombytes(content[: len(content) - len(content) % FD_SIZE])
                 self.take(dict(line.split("=", 1) for line in data.decode().splitlines()), fds)
 
+    def keep(self, name, fd):
+        """As systemd: what is there already under this name, a second descriptor of it, is not
+        kept again."""
+        socket_ = stat.S_ISSOCK(os.fstat(fd).st_mode)
+        for known, other in self.store:
+            if socket_ and known == name and cookie(other) == cookie(fd):
+                os.close(fd)
+                return
+        self.store.append((name, fd))
+
     def take(self, fields, fds):
         with self.lock:
             self.messages.append(fields)
             if fields.get("FDSTORE") == "1":
                 assert fields["FDPOLL"] == "0"
-                self.store += [(fields["FDNAME"], fd) for fd in fds]
+                for fd in fds:
+                    self.keep(fields["FDNAME"], fd)
                 return
             if fields.get("FDSTOREREMOVE") == "1":
                 for name, fd in self.store:
@@ -109,13 +129,15 @@ class Keeper:
         """The first time with a configuration; after that again with what is stored."""
         passed = self.passed()
         fds = [fd for _, fd in passed]
-        environment = {
-            **self.environment,
-            **options.pop("environment", {}),
-            "LISTEN_FDS": str(len(passed)),
-            "LISTEN_FDNAMES": ":".join(name for name, _ in passed),
-        }
+        environment = dict(self.environment)
+        if passed:
+            environment["LISTEN_FDS"] = str(len(passed))
+            environment["LISTEN_FDNAMES"] = ":".join(name for name, _ in passed)
+        # The limit of descriptors is the service's: not yet that of who passes them.
+        limit = options.pop("nofile", None)
         prefix = [sys.executable, ACTIVATE, *fds, "--"]
+        if limit:
+            prefix += [shutil.which("prlimit"), f"--nofile={limit}"]
         if config is not None:
             for name, address in self.addresses.items():
                 config["listeners"].setdefault(name, {}).setdefault("address", "")
