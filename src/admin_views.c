@@ -207,11 +207,10 @@ admin_get_tuning(void *context, struct admin_request *request)
 /* The text format of Prometheus (exposition format 0.0.4). Listener names need no escaping: their
  * characters are restricted. */
 static void
-admin_print_family(
-	FILE *out, const char *prefix, const char *name, const char *kind, const char *help)
+admin_print_family(FILE *out, const char *prefix, const struct metric_info *info)
 {
-	fprintf(out, "# HELP millgate_%s%s %s\n# TYPE millgate_%s%s %s\n", prefix, name, help,
-		prefix, name, kind);
+	fprintf(out, "# HELP millgate_%s%s %s\n# TYPE millgate_%s%s %s\n", prefix, info->name,
+		info->help, prefix, info->name, metric_kind_name(info->kind));
 }
 
 static void
@@ -220,7 +219,7 @@ admin_print_listener_metric(
 {
 	const struct metric_info *info = listener_metric_info(metric);
 
-	admin_print_family(out, "listener_", info->name, metric_kind_name(info->kind), info->help);
+	admin_print_family(out, "listener_", info);
 	for (unsigned i = 0; i < supervisor->conf->n_listeners; i++)
 		fprintf(out, "millgate_listener_%s{listener=\"%s\"} %" PRIu64 "\n", info->name,
 			supervisor->conf->listeners[i].name,
@@ -230,10 +229,11 @@ admin_print_listener_metric(
 static void
 admin_print_reasons(FILE *out, const struct supervisor *supervisor)
 {
-	admin_print_family(
-		out, "", "closed_total", "counter", "Connections closed or refused, by reason.");
+	const struct metric_info *info = split_metric_info(SPLIT_METRIC_CLOSED_BY_REASON);
+
+	admin_print_family(out, "", info);
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
-		fprintf(out, "millgate_closed_total{reason=\"%s\",class=\"%s\"} %" PRIu64 "\n",
+		fprintf(out, "millgate_%s{reason=\"%s\",class=\"%s\"} %" PRIu64 "\n", info->name,
 			close_reason_info(i)->name, close_class_name(close_reason_info(i)->class),
 			metrics_read(&supervisor->metrics->slots[0].closed[i]));
 }
@@ -241,10 +241,11 @@ admin_print_reasons(FILE *out, const struct supervisor *supervisor)
 static void
 admin_print_workers(FILE *out, const struct supervisor *supervisor)
 {
-	admin_print_family(out, "", "worker_connections_current", "gauge",
-		"Client connections that a worker holds.");
+	const struct metric_info *info = split_metric_info(SPLIT_METRIC_WORKER_CONNECTIONS);
+
+	admin_print_family(out, "", info);
 	for (unsigned i = 0; i < supervisor->crew.n_members; i++)
-		fprintf(out, "millgate_worker_connections_current{worker=\"%u\"} %u\n", i,
+		fprintf(out, "millgate_%s{worker=\"%u\"} %u\n", info->name, i,
 			supervisor->crew.members[i].connections);
 }
 
@@ -254,7 +255,7 @@ admin_print_metrics(FILE *out, const struct supervisor *supervisor)
 	for (unsigned i = 0; i < METRIC_COUNT; i++) {
 		const struct metric_info *info = metric_info(i);
 
-		admin_print_family(out, "", info->name, metric_kind_name(info->kind), info->help);
+		admin_print_family(out, "", info);
 		fprintf(out, "millgate_%s %" PRIu64 "\n", info->name,
 			metrics_sum(supervisor->metrics, i));
 	}

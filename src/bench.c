@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "bench_describe.h"
 #include "bench_options.h"
 #include "bench_plan.h"
 #include "bench_report.h"
@@ -105,6 +106,20 @@ bench_main(const struct bench_options *options)
 	return status;
 }
 
+static int
+bench_show_table(const struct bench_options *options)
+{
+	const struct reference reference = {
+		.out = stdout, .form = options->mdoc ? REFERENCE_MDOC : REFERENCE_TEXT};
+
+	if (bench_describe(options->describe, &reference) == 0)
+		return STATUS_GOOD;
+	fprintf(stderr,
+		"millgate-bench: --describe: no table '%s'; there are options, counters, hints\n",
+		options->describe);
+	return STATUS_USAGE;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -114,6 +129,8 @@ main(int argc, char **argv)
 	switch (bench_options_parse(argc, argv, &options, &error)) {
 	case BENCH_OPTIONS_RUN:
 		return bench_main(&options);
+	case BENCH_OPTIONS_DESCRIBE:
+		return bench_show_table(&options);
 	case BENCH_OPTIONS_HELP:
 		bench_options_help(stdout);
 		return STATUS_GOOD;

@@ -1,7 +1,8 @@
 /*
  * bench_options: the command line of millgate-bench.
  *
- * Process: bench. The options are rows of bench_option.def. Nothing here opens a socket.
+ * Process: bench. The options are rows of bench_option.def
+ * (bench_option_row.h). Nothing here opens a socket.
  */
 #ifndef MILLGATE_BENCH_OPTIONS_H
 #define MILLGATE_BENCH_OPTIONS_H
@@ -56,10 +57,14 @@ struct bench_options {
 
 	bool json, allow_loss, quiet;
 	const char *csv_path, *ready_path;
+
+	const char *describe; /* a table, or NULL */
+	bool mdoc, help, version;
 };
 
 enum bench_options_result {
 	BENCH_OPTIONS_RUN,
+	BENCH_OPTIONS_DESCRIBE, /* only these fields count: describe, mdoc */
 	BENCH_OPTIONS_HELP,
 	BENCH_OPTIONS_VERSION,
 	BENCH_OPTIONS_WRONG, /* the text says what */

@@ -4,8 +4,8 @@
 #include <assert.h>
 
 static const struct close_reason_info CLOSE_REASONS[CLOSE_REASON_COUNT] = {
-#define CLOSE(symbol, name, class, websocket, text) \
-	[CLOSE_##symbol] = {name, CLOSE_CLASS_##class, websocket, text},
+#define CLOSE(symbol, name, class, websocket, text, advice) \
+	[CLOSE_##symbol] = {name, CLOSE_CLASS_##class, websocket, text, advice},
 #include "close_reason.def"
 #undef CLOSE
 };

@@ -7,7 +7,7 @@
 #define MILLGATE_CLOSE_REASON_H
 
 enum close_reason {
-#define CLOSE(symbol, name, class, websocket, text) CLOSE_##symbol,
+#define CLOSE(symbol, name, class, websocket, text, advice) CLOSE_##symbol,
 #include "close_reason.def"
 #undef CLOSE
 	CLOSE_REASON_COUNT,
@@ -25,6 +25,7 @@ struct close_reason_info {
 	enum close_class class;
 	unsigned websocket_code; /* RFC 6455 section 7.4.1; 0: none can be sent */
 	const char *text;
+	const char *advice; /* what to do when there are many */
 };
 
 /* The row of a reason; CLOSE_REASON_COUNT and above are our bug (asserted). */

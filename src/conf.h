@@ -17,6 +17,7 @@
 
 #include "addr.h"
 #include "error.h"
+#include "reference.h"
 #include "sysctl.h"
 
 #define CONF_LISTENERS_MAX 64
@@ -138,8 +139,8 @@ char *conf_print(const struct conf *conf);
 /* A JSON Schema (draft 2020-12) of the file; to be freed by the caller. NULL: no memory. */
 char *conf_schema(void);
 
-/* The table of keys for a person: path, type, range, unit, default, when it applies, help. */
-void conf_describe(FILE *out);
+/* Writes the table of keys: path, type, range, unit, default, when it applies, help. */
+void conf_describe(const struct reference *reference);
 
 /*
  * Prepares `fresh` to take the place of `running`. Calls `changed` for each key that differs, with

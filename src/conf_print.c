@@ -7,9 +7,6 @@
 
 #include "conf_field.h"
 #include "conf_key.h"
-#include "conf_value.h"
-
-#define CONF_DESCRIBE_COLUMNS 78
 
 /* Puts a value at "limits.connections" below the object, and makes the objects on the way. Takes
  * the value, which may be NULL for no memory. */
@@ -94,82 +91,4 @@ conf_print(const struct conf *conf)
 
 	json_decref(json);
 	return text;
-}
-
-/* Writes text in lines of at most CONF_DESCRIBE_COLUMNS, broken at spaces. */
-static void
-conf_describe_wrap(FILE *out, const char *text)
-{
-	static const char indent[] = "    ";
-	size_t column = CONF_DESCRIBE_COLUMNS, length;
-
-	for (const char *word = text; *word != '\0'; word += length + strspn(word + length, " ")) {
-		length = strcspn(word, " ");
-		if (column + 1 + length > CONF_DESCRIBE_COLUMNS) {
-			fprintf(out, "%s%s%.*s", word == text ? "" : "\n", indent, (int)length,
-				word);
-			column = strlen(indent) + length;
-		} else {
-			fprintf(out, " %.*s", (int)length, word);
-			column += 1 + length;
-		}
-	}
-	fputc('\n', out);
-}
-
-static const char *
-conf_describe_type(enum conf_type type)
-{
-	switch (type) {
-	case CONF_TYPE_UINT:
-		return "number";
-	case CONF_TYPE_AUTO:
-		return "number or word";
-	case CONF_TYPE_DURATION:
-		return "duration";
-	case CONF_TYPE_SIZE:
-		return "size";
-	case CONF_TYPE_MODE:
-		return "permissions";
-	case CONF_TYPE_WORD:
-		return "word";
-	case CONF_TYPE_STRING:
-		return "text";
-	case CONF_TYPE_PATH:
-		return "path";
-	case CONF_TYPE_ADDRESS:
-		return "address";
-	case CONF_TYPE_CIDRS:
-		return "list";
-	case CONF_TYPE_SYSCTLS:
-		return "object";
-	}
-	return "";
-}
-
-static void
-conf_describe_key(FILE *out, const char *prefix, const struct conf_key *key)
-{
-	char allowed[CONF_VALUE_ALLOWED_MAX], facts[CONF_VALUE_ALLOWED_MAX + 256];
-	bool counts = key->type == CONF_TYPE_UINT || key->type == CONF_TYPE_AUTO;
-	const char *text = key->default_text;
-
-	snprintf(facts, sizeof(facts), "%s: %s%s%s; default: %s%s; applies on %s.",
-		conf_describe_type(key->type), conf_value_allowed(key, allowed), counts ? " " : "",
-		counts ? conf_key_unit(key) : "", *text == '@' ? "that of " : "",
-		*text == '\0' ? "none" : text + (*text == '@'),
-		key->applies == CONF_APPLIES_RELOAD ? "reload" : "restart");
-	fprintf(out, "%s%s\n", prefix, key->path);
-	conf_describe_wrap(out, facts);
-	conf_describe_wrap(out, key->help);
-	fputc('\n', out);
-}
-
-void
-conf_describe(FILE *out)
-{
-	for (size_t i = 0; i < CONF_SCOPE_GLOBAL.n; i++)
-		conf_describe_key(out, "", &CONF_SCOPE_GLOBAL.keys[i]);
-	for (size_t i = 0; i < CONF_SCOPE_LISTENER.n; i++)
-		conf_describe_key(out, "listeners.NAME.", &CONF_SCOPE_LISTENER.keys[i]);
 }

@@ -1,7 +1,7 @@
 /*
  * conf_print: the configuration as JSON, and its table of keys as text for a person.
  *
- * Process: both. Pure. conf_to_json(), conf_print() and conf_describe() of conf.h are here.
+ * Process: both. Pure. conf_to_json() and conf_print() of conf.h are here.
  */
 #ifndef MILLGATE_CONF_PRINT_H
 #define MILLGATE_CONF_PRINT_H

@@ -29,8 +29,10 @@ enum main_action {
 struct main_arguments {
 	enum main_action action;
 	const char *conf_path;
-	const char *table;   /* --describe */
-	enum tune_form form; /* --tune */
+	const char *table; /* --describe */
+	enum reference_form reference_form;
+	enum tune_form tune_form; /* --tune */
+	const char *machine_path; /* NULL: this one */
 };
 
 static void
@@ -48,12 +50,14 @@ main_help(FILE *out)
 		"      --json-schema      print a JSON Schema of the configuration, for editors\n"
 		"      --describe=TABLE   print a reference: conf, metrics, commands,\n"
 		"                         close_reasons or sysctl\n"
+		"      --mdoc             with --describe: as a part of a manual page\n"
 		"      --tune             compare what the machine allows with what the\n"
 		"                         configuration needs, and exit with 1 when something\n"
 		"                         falls short or harms\n"
 		"      --sysctl, --unit, --json\n"
 		"                         with --tune: print a file for /etc/sysctl.d, a drop-in\n"
 		"                         of the systemd unit, or JSON\n"
+		"      --machine FILE     with --tune: of another machine, as sysctl -a prints it\n"
 		"  -V, --version          print the version\n"
 		"  -h, --help             print this\n"
 		"\n"
@@ -76,21 +80,36 @@ main_usage_error(const char *format, ...)
 	return MAIN_USAGE_ERROR;
 }
 
+/* Options that qualify another one stand beside it. -1: go on. Otherwise the exit status. */
+static int
+main_check_combination(const struct main_arguments *arguments)
+{
+	if (arguments->tune_form != TUNE_FORM_TABLE && arguments->action != MAIN_TUNE)
+		return main_usage_error("--sysctl, --unit and --json go with --tune");
+	if (arguments->machine_path && arguments->action != MAIN_TUNE)
+		return main_usage_error("--machine goes with --tune");
+	if (arguments->reference_form != REFERENCE_TEXT && arguments->action != MAIN_DESCRIBE)
+		return main_usage_error("--mdoc goes with --describe");
+	return -1;
+}
+
 /* -1: go on. Otherwise the exit status. */
 static int
 main_parse(int argc, char **argv, struct main_arguments *arguments)
 {
-	int action = MAIN_RUN, form = TUNE_FORM_TABLE, option;
+	int action = MAIN_RUN, option, reference = REFERENCE_TEXT, form = TUNE_FORM_TABLE;
 	const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check", required_argument, NULL, 'C'},
 		{"print-config", no_argument, &action, MAIN_PRINT_CONFIG},
 		{"json-schema", no_argument, &action, MAIN_JSON_SCHEMA},
 		{"describe", required_argument, NULL, 'D'},
+		{"mdoc", no_argument, &reference, REFERENCE_MDOC},
 		{"tune", no_argument, &action, MAIN_TUNE},
 		{"sysctl", no_argument, &form, TUNE_FORM_SYSCTL},
 		{"unit", no_argument, &form, TUNE_FORM_UNIT},
 		{"json", no_argument, &form, TUNE_FORM_JSON},
+		{"machine", required_argument, NULL, 'M'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -110,6 +129,9 @@ main_parse(int argc, char **argv, struct main_arguments *arguments)
 			action = MAIN_DESCRIBE;
 			arguments->table = optarg;
 			break;
+		case 'M':
+			arguments->machine_path = optarg;
+			break;
 		case 'V':
 			puts("millgated " PACKAGE_VERSION);
 			return EXIT_SUCCESS;
@@ -122,11 +144,10 @@ main_parse(int argc, char **argv, struct main_arguments *arguments)
 		}
 	if (optind < argc)
 		return main_usage_error("unexpected argument '%s'", argv[optind]);
-	if (form != TUNE_FORM_TABLE && action != MAIN_TUNE)
-		return main_usage_error("--sysctl, --unit and --json go with --tune");
 	arguments->action = (enum main_action)action;
-	arguments->form = (enum tune_form)form;
-	return -1;
+	arguments->reference_form = (enum reference_form)reference;
+	arguments->tune_form = (enum tune_form)form;
+	return main_check_combination(arguments);
 }
 
 static struct conf *
@@ -158,12 +179,13 @@ main_print(char *text)
 }
 
 static int
-main_tune(const struct conf *conf, enum tune_form form)
+main_tune(const struct conf *conf, const struct main_arguments *arguments)
 {
+	struct mg_error error = {0};
 	bool good;
 
-	if (tune_show(conf, form, &good) < 0) {
-		fputs("millgated: out of memory\n", stderr);
+	if (tune_show(conf, arguments->machine_path, arguments->tune_form, &good, &error) < 0) {
+		fprintf(stderr, "millgated: %s\n", error.text);
 		return EXIT_FAILURE;
 	}
 	return good ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -182,15 +204,17 @@ main_with_conf(const struct main_arguments *arguments)
 	if (arguments->action == MAIN_PRINT_CONFIG)
 		status = main_print(conf_print(conf));
 	if (arguments->action == MAIN_TUNE)
-		status = main_tune(conf, arguments->form);
+		status = main_tune(conf, arguments);
 	conf_free(conf);
 	return status;
 }
 
 static int
-main_describe(const char *table)
+main_describe(const char *table, enum reference_form form)
 {
-	if (describe_table(table, stdout) == 0)
+	const struct reference reference = {.out = stdout, .form = form};
+
+	if (describe_table(table, &reference) == 0)
 		return EXIT_SUCCESS;
 	fprintf(stderr,
 		"millgated: --describe: no table '%s'; there are conf, metrics, commands, "
@@ -206,7 +230,7 @@ main_act(const struct main_arguments *arguments)
 	case MAIN_JSON_SCHEMA:
 		return main_print(conf_schema());
 	case MAIN_DESCRIBE:
-		return main_describe(arguments->table);
+		return main_describe(arguments->table, arguments->reference_form);
 	default:
 		return main_with_conf(arguments);
 	}

@@ -6,20 +6,35 @@
 
 static const struct metric_info METRICS[METRIC_COUNT] = {
 #define METRIC(symbol, name, kind, unit, help) \
-	[METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help},
-#define METRIC_LISTENER(symbol, name, kind, unit, help)
+	[METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help, ""},
+#define METRIC_LISTENER(...)
+#define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_SPLIT
 };
 
 static const struct metric_info LISTENER_METRICS[LISTENER_METRIC_COUNT] = {
-#define METRIC(symbol, name, kind, unit, help)
+#define METRIC(...)
 #define METRIC_LISTENER(symbol, name, kind, unit, help) \
-	[LISTENER_METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help},
+	[LISTENER_METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help, "listener"},
+#define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_SPLIT
+};
+
+static const struct metric_info SPLIT_METRICS[SPLIT_METRIC_COUNT] = {
+#define METRIC(...)
+#define METRIC_LISTENER(...)
+#define METRIC_SPLIT(symbol, name, labels, kind, unit, help) \
+	[SPLIT_METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help, labels},
+#include "metrics.def"
+#undef METRIC
+#undef METRIC_LISTENER
+#undef METRIC_SPLIT
 };
 
 static size_t
@@ -82,6 +97,13 @@ listener_metric_info(enum listener_metric metric)
 {
 	assert(metric < LISTENER_METRIC_COUNT);
 	return &LISTENER_METRICS[metric];
+}
+
+const struct metric_info *
+split_metric_info(enum split_metric metric)
+{
+	assert(metric < SPLIT_METRIC_COUNT);
+	return &SPLIT_METRICS[metric];
 }
 
 const char *

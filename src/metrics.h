@@ -19,20 +19,35 @@
 
 enum metric {
 #define METRIC(symbol, name, kind, unit, help) METRIC_##symbol,
-#define METRIC_LISTENER(symbol, name, kind, unit, help)
+#define METRIC_LISTENER(...)
+#define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_SPLIT
 	METRIC_COUNT,
 };
 
 enum listener_metric {
-#define METRIC(symbol, name, kind, unit, help)
+#define METRIC(...)
 #define METRIC_LISTENER(symbol, name, kind, unit, help) LISTENER_METRIC_##symbol,
+#define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_SPLIT
 	LISTENER_METRIC_COUNT,
+};
+
+enum split_metric {
+#define METRIC(...)
+#define METRIC_LISTENER(...)
+#define METRIC_SPLIT(symbol, name, labels, kind, unit, help) SPLIT_METRIC_##symbol,
+#include "metrics.def"
+#undef METRIC
+#undef METRIC_LISTENER
+#undef METRIC_SPLIT
+	SPLIT_METRIC_COUNT,
 };
 
 enum metric_kind {
@@ -45,6 +60,7 @@ struct metric_info {
 	enum metric_kind kind;
 	const char *unit;
 	const char *help;
+	const char *labels; /* that tell several of it apart; "" if there is one */
 };
 
 /* A whole number of pages, so that a process touches only its own. */
@@ -90,6 +106,7 @@ uint64_t metrics_listener_sum(
 
 const struct metric_info *metric_info(enum metric metric);
 const struct metric_info *listener_metric_info(enum listener_metric metric);
+const struct metric_info *split_metric_info(enum split_metric metric);
 /* "counter", "gauge". */
 const char *metric_kind_name(enum metric_kind kind);
 

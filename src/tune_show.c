@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tune_facts.h"
+#include "tune_machine.h"
 #include "tune_print.h"
 
 static int
@@ -21,13 +22,14 @@ tune_show_json(const json_t *tuning)
 }
 
 static int
-tune_show_form(const json_t *tuning, enum tune_form form)
+tune_show_form(const json_t *tuning, bool is_here, enum tune_form form)
 {
 	switch (form) {
 	case TUNE_FORM_TABLE:
 		tune_print_table(stdout, tuning, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
-		puts("LimitNOFILE and MemoryMax are those of this shell; millgatectl tune tells "
-		     "the service's.");
+		if (is_here)
+			puts("LimitNOFILE and MemoryMax are those of this shell; millgatectl tune "
+			     "tells the service's.");
 		return 0;
 	case TUNE_FORM_SYSCTL:
 		tune_print_sysctl(stdout, tuning);
@@ -41,31 +43,48 @@ tune_show_form(const json_t *tuning, enum tune_form form)
 	return 0;
 }
 
+/* What is known of the machine, this one or another. */
+static int
+tune_show_facts(const struct conf *conf, const char *machine_path, struct tune_facts *ret_facts,
+	struct mg_error *reterr_error)
+{
+	if (machine_path)
+		return tune_machine_load(machine_path, ret_facts, reterr_error);
+	if (tune_facts_read("", conf, ret_facts) < 0)
+		return mg_error_set(reterr_error, -ENOMEM, "out of memory");
+	return 0;
+}
+
 /* The advice, or NULL if there is no memory. */
 static json_t *
-tune_show_advice(const struct conf *conf)
+tune_show_advice(const struct conf *conf, const struct tune_facts *facts)
 {
 	struct tune_report report;
-	struct tune_facts facts;
 	json_t *tuning = NULL;
 
-	if (tune_facts_read("", conf, &facts) < 0)
-		return NULL;
-	if (tune_check(conf, &facts, &report) == 0) {
+	if (tune_check(conf, facts, &report) == 0) {
 		tuning = tune_to_json(&report);
 		tune_report_done(&report);
 	}
-	tune_facts_done(&facts);
 	return tuning;
 }
 
 int
-tune_show(const struct conf *conf, enum tune_form form, bool *ret_good)
+tune_show(const struct conf *conf, const char *machine_path, enum tune_form form, bool *ret_good,
+	struct mg_error *reterr_error)
 {
-	json_t *tuning = tune_show_advice(conf);
-	int r = tuning ? tune_show_form(tuning, form) : -ENOMEM;
+	struct tune_facts facts;
+	json_t *tuning;
+	int r = tune_show_facts(conf, machine_path, &facts, reterr_error);
 
-	if (r == 0)
+	if (r < 0)
+		return r;
+	tuning = tune_show_advice(conf, &facts);
+	tune_facts_done(&facts);
+	r = tuning ? tune_show_form(tuning, !machine_path, form) : -ENOMEM;
+	if (r < 0)
+		mg_error_set(reterr_error, r, "out of memory");
+	else
 		*ret_good = tune_count_bad(tuning) == 0;
 	json_decref(tuning);
 	return r;

@@ -18,7 +18,9 @@ enum tune_form {
 	TUNE_FORM_JSON,
 };
 
-/* *ret_good: nothing falls short or harms. -ENOMEM. */
-int tune_show(const struct conf *conf, enum tune_form form, bool *ret_good) MG_MUST_CHECK;
+/* `machine_path`: a file that tells of another machine (tune_machine.h), or NULL. *ret_good: nothing
+ * falls short or harms. -errno. */
+int tune_show(const struct conf *conf, const char *machine_path, enum tune_form form,
+	bool *ret_good, struct mg_error *reterr_error) MG_MUST_CHECK;
 
 #endif

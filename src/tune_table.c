@@ -147,25 +147,42 @@ tune_explain(enum tune_row row, const struct tune_needs *needs, uint64_t wanted,
 	fputc('.', out);
 }
 
+#define LINE_MAX_BYTES 1024
+
 static void
-tune_describe_row(FILE *out, const struct tune_row_info *info)
+tune_describe_row(const struct reference *reference, const struct tune_row_info *info)
 {
-	fprintf(out, "%s%s%s%s\n    ", info->key, *info->part ? " (" : "", info->part,
+	char key[TUNE_KEY_MAX], wanted[LINE_MAX_BYTES] = "", applies[LINE_MAX_BYTES] = "";
+	char why[TUNE_WHY_MAX];
+
+	snprintf(key, sizeof(key), "%s%s%s%s", info->key, *info->part ? " (" : "", info->part,
 		*info->part ? ")" : "");
 	if (info->rule != TUNE_UNUSED)
-		fprintf(out, "Wanted: %s%s. Otherwise: %s.\n    ", tune_rule_words(info->rule),
-			info->wanted, tune_status_name(info->verdict));
+		snprintf(wanted, sizeof(wanted), "Wanted: %s%s. Otherwise: %s.",
+			tune_rule_words(info->rule), info->wanted, tune_status_name(info->verdict));
 	if (strcmp(info->applies, "true") != 0)
-		fprintf(out, "If: %s.\n    ", info->applies);
-	fprintf(out, "%s.\n\n", info->why);
+		snprintf(applies, sizeof(applies), "If: %s.", info->applies);
+	snprintf(why, sizeof(why), "%s.", info->why);
+	reference_put(
+		reference, &(struct reference_entry){REFERENCE_NAME, key, {wanted, applies, why}});
+}
+
+static void
+tune_describe_name(const struct reference *reference, const struct tune_name *name)
+{
+	char term[LINE_MAX_BYTES], help[LINE_MAX_BYTES];
+
+	snprintf(term, sizeof(term), "%s%s%s", name->name, name->expression ? " = " : "",
+		name->expression ? name->expression : "");
+	snprintf(help, sizeof(help), "%s.", name->help);
+	reference_put(reference, &(struct reference_entry){REFERENCE_NAME, term, {help}});
 }
 
 void
-tune_describe(FILE *out)
+tune_describe(const struct reference *reference)
 {
 	for (enum tune_row row = 0; row < TUNE_ROW_COUNT; row++)
-		tune_describe_row(out, &ROWS[row]);
+		tune_describe_row(reference, &ROWS[row]);
 	for (size_t i = 0; i < N_NAMES; i++)
-		fprintf(out, "%s%s%s\n    %s.\n\n", NAMES[i].name, NAMES[i].expression ? " = " : "",
-			NAMES[i].expression ? NAMES[i].expression : "", NAMES[i].help);
+		tune_describe_name(reference, &NAMES[i]);
 }

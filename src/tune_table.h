@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "reference.h"
 #include "tune_report.h"
 
 /* Belongs to the key net.ipv4.ip_local_port_range of the table. */
@@ -62,7 +63,7 @@ void tune_evaluate(struct tune_needs *needs, struct tune_demand demands[static T
 /* Writes why a row wants what it wants, as a sentence with the arithmetic. */
 void tune_explain(enum tune_row row, const struct tune_needs *needs, uint64_t wanted, FILE *out);
 
-/* The table for a person. */
-void tune_describe(FILE *out);
+/* Writes the table: first what is demanded, then the numbers that it follows from. */
+void tune_describe(const struct reference *reference);
 
 #endif

@@ -335,7 +335,7 @@ test_describe_has_every_key(void **state)
 	FILE *out = open_memstream(&text, &length);
 
 	(void)state;
-	conf_describe(out);
+	conf_describe(&(struct reference){.out = out, .form = REFERENCE_TEXT});
 	fclose(out);
 	for (size_t i = 0; i < CONF_SCOPE_GLOBAL.n; i++)
 		assert_non_null(strstr(text, CONF_SCOPE_GLOBAL.keys[i].path));

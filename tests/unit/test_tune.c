@@ -483,7 +483,7 @@ the_table_describes_itself(void **state)
 	FILE *out = open_memstream(&text, &length);
 
 	(void)state;
-	tune_describe(out);
+	tune_describe(&(struct reference){.out = out, .form = REFERENCE_TEXT});
 	fclose(out);
 	for (enum tune_row row = 0; row < TUNE_ROW_COUNT; row++)
 		assert_non_null(strstr(text, tune_row_info(row)->key));
