@@ -33,34 +33,67 @@ reference_ends_sentence(const struct reference_word *word)
 	return n > 0 && strchr(".!?", word->text[n - 1]);
 }
 
-/* What roff would not print as it stands. Hyphens are left alone within words, where a line may be
- * broken at them; in front of one they belong to an option. */
-static void
+/* A name such as limits.accept_rate is not to be broken at a hyphen that it does not have. */
+static bool
+reference_is_name(const struct reference_word *word)
+{
+	for (size_t i = 1; i + 1 < word->length; i++)
+		if (strchr("._", word->text[i]) && isalnum((unsigned char)word->text[i - 1]) &&
+			isalnum((unsigned char)word->text[i + 1]))
+			return true;
+	return false;
+}
+
+/* What stands for a character that roff would not print as it is; NULL if it would. Hyphens are left
+ * alone within words, where a line may be broken at them; in front of one they belong to an option.
+ */
+static const char *
+reference_escape(char character, bool in_front)
+{
+	switch (character) {
+	case '\\':
+		return "\\e";
+	case '^':
+		return "\\(ha";
+	case '~':
+		return "\\(ti";
+	case '`':
+		return "\\(ga";
+	case '-':
+		return in_front ? "\\-" : NULL;
+	default:
+		return NULL;
+	}
+}
+
+/* Returns how many bytes that are. Without a file, only counts them. */
+static size_t
 reference_put_escaped(FILE *out, const struct reference_word *word)
 {
-	size_t hyphens = strspn(word->text, "[(\"-");
+	size_t front = strspn(word->text, "[(\"-"), n = 0;
+	char one[2] = "";
 
 	for (size_t i = 0; i < word->length; i++) {
-		switch (word->text[i]) {
-		case '\\':
-			fputs("\\e", out);
-			break;
-		case '^':
-			fputs("\\(ha", out);
-			break;
-		case '~':
-			fputs("\\(ti", out);
-			break;
-		case '`':
-			fputs("\\(ga", out);
-			break;
-		case '-':
-			fputs(i < hyphens ? "\\-" : "-", out);
-			break;
-		default:
-			fputc(word->text[i], out);
-		}
+		const char *escaped = reference_escape(word->text[i], i < front);
+
+		one[0] = word->text[i];
+		escaped = escaped ? escaped : one;
+		n += strlen(escaped);
+		if (out)
+			fputs(escaped, out);
 	}
+	return n;
+}
+
+/* A word of a text line. Returns how many bytes that are; without a file, only counts them. */
+static size_t
+reference_put_text_word(FILE *out, const struct reference_word *word)
+{
+	const char *no_hyphens = reference_is_name(word) ? "\\%" : "";
+
+	if (out)
+		fputs(no_hyphens, out);
+	return strlen(no_hyphens) + reference_put_escaped(out, word);
 }
 
 /* A text line: each sentence begins on a new one, and none begins with what roff takes for a
@@ -73,7 +106,7 @@ reference_put_mdoc_text(FILE *out, const char *text)
 	size_t column = 0;
 
 	while (reference_next_word(&word)) {
-		if (ended || column + 1 + word.length > COLUMNS) {
+		if (ended || column + 1 + reference_put_text_word(NULL, &word) > COLUMNS) {
 			fputs(column > 0 ? "\n" : "", out);
 			fputs(strchr(".'", *word.text) ? "\\&" : "", out);
 			column = 0;
@@ -81,8 +114,7 @@ reference_put_mdoc_text(FILE *out, const char *text)
 			fputc(' ', out);
 			column++;
 		}
-		reference_put_escaped(out, &word);
-		column += word.length;
+		column += reference_put_text_word(out, &word);
 		ended = reference_ends_sentence(&word);
 	}
 	fputc('\n', out);
@@ -101,7 +133,7 @@ reference_put_argument(FILE *out, const struct reference_word *word)
 		else if (word->text[i] == ' ')
 			fputs("\\ ", out);
 		else
-			reference_put_escaped(out, &one);
+			(void)reference_put_escaped(out, &one);
 	}
 }
 

@@ -170,12 +170,13 @@ tune_describe_row(const struct reference *reference, const struct tune_row_info 
 static void
 tune_describe_name(const struct reference *reference, const struct tune_name *name)
 {
-	char term[LINE_MAX_BYTES], help[LINE_MAX_BYTES];
+	char expression[LINE_MAX_BYTES] = "", help[LINE_MAX_BYTES];
 
-	snprintf(term, sizeof(term), "%s%s%s", name->name, name->expression ? " = " : "",
-		name->expression ? name->expression : "");
+	if (name->expression)
+		snprintf(expression, sizeof(expression), "Is %s.", name->expression);
 	snprintf(help, sizeof(help), "%s.", name->help);
-	reference_put(reference, &(struct reference_entry){REFERENCE_NAME, term, {help}});
+	reference_put(reference,
+		&(struct reference_entry){REFERENCE_NAME, name->name, {expression, help}});
 }
 
 void

@@ -5,7 +5,6 @@ import csv
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
@@ -24,7 +23,6 @@ from bench_server import (
     hold,
     report,
     reset_later,
-    ROOT,
     Server,
     talkative,
 )
@@ -64,13 +62,36 @@ def test_wrong_command_line(args):
     assert done.stderr.startswith("millgate-bench: ")
 
 
-def test_manual_has_every_option_of_the_help():
-    text = bench("--help")
-    manual = (ROOT / "man" / "millgate-bench.1").read_text()
-    options = re.findall(r" --([a-z-]+)", text)
-    assert len(options) > 25
-    assert [name for name in options if f"Fl -{name}" not in manual] == []
-    assert all(len(line) <= 100 for line in text.splitlines())
+def test_help_fits_a_terminal():
+    assert all(len(line) <= 100 for line in bench("--help").splitlines())
+
+
+@pytest.mark.parametrize("table, entry", [("options", "-n, --connections N"), ("counters", "up")])
+def test_describe(table, entry):
+    assert f"\n{entry}\n    " in f"\n{bench(f'--describe={table}')}"
+    assert bench("--describe", table, "--mdoc").startswith(".Bl -tag")
+
+
+def test_describe_knows_its_tables():
+    done = subprocess.run([BENCH, "--describe=x"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no table 'x'; there are options, counters, hints" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args, allowed",
+    [
+        (["-n", "16000001"], "1 to 16000000"),
+        (["--processes", "1025"], "1 to 1024"),
+        (["--duration", "366d"], "0s to 365d"),
+        (["--heartbeat-interval", "0"], "1us to 365d"),
+        (["--size", "17MiB"], "1B to 16MiB"),
+        (["--churn-fraction", "1.1"], "0 to 1"),
+    ],
+)
+def test_what_is_out_of_range_is_told_the_range(args, allowed):
+    done = subprocess.run([BENCH, *args, "x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and f"allowed are {allowed}: " in done.stderr
 
 
 def test_version():

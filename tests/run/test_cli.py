@@ -72,7 +72,7 @@ def complaint(*arguments, status, **options):
 def test_help(option):
     text = output(option)
     names = ["config", "check", "print-config", "json-schema", "describe", "tune", "sysctl", "unit"]
-    for name in (*names, "json", "version", "help"):
+    for name in (*names, "json", "mdoc", "machine", "version", "help"):
         assert f"--{name}" in text
     lines = [line for line in text.splitlines() if "--config" not in line]
     assert all(len(line) <= 80 for line in lines), "but where the path stands"
@@ -100,6 +100,8 @@ def test_version(option):
         (["--describe="], "no table ''"),
         (["--sysctl"], "go with --tune"),
         (["--unit", "--print-config"], "go with --tune"),
+        (["--mdoc"], "goes with --describe"),
+        (["--machine", "/dev/null"], "goes with --tune"),
         (["--tune", "more"], "unexpected argument 'more'"),
     ],
 )

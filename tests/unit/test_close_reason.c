@@ -40,6 +40,19 @@ test_texts_are_sentences(void **state)
 }
 
 static void
+test_each_has_advice_in_sentences(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
+		const char *advice = close_reason_info(i)->advice;
+
+		assert_true(strlen(advice) > 20);
+		assert_int_equal(advice[strlen(advice) - 1], '.');
+		assert_null(strchr(advice, '\n'));
+	}
+}
+
+static void
 test_names_are_snake_case(void **state)
 {
 	unsigned i;
@@ -136,6 +149,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows_have_name_and_text),
 		cmocka_unit_test(test_texts_are_sentences),
+		cmocka_unit_test(test_each_has_advice_in_sentences),
 		cmocka_unit_test(test_names_are_snake_case),
 		cmocka_unit_test(test_names_are_unique),
 		cmocka_unit_test(test_rows_are_in_order_of_the_enum),

@@ -211,6 +211,20 @@ test_rows_follow_the_rules_of_names(void **state)
 		check_row(metric_info(i));
 	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
 		check_row(listener_metric_info(i));
+	for (unsigned i = 0; i < SPLIT_METRIC_COUNT; i++)
+		check_row(split_metric_info(i));
+}
+
+static void
+test_labels_tell_apart_what_there_is_more_than_once(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < METRIC_COUNT; i++)
+		assert_string_equal(metric_info(i)->labels, "");
+	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
+		assert_string_equal(listener_metric_info(i)->labels, "listener");
+	for (unsigned i = 0; i < SPLIT_METRIC_COUNT; i++)
+		assert_string_not_equal(split_metric_info(i)->labels, "");
 }
 
 static void
@@ -267,6 +281,7 @@ main(void)
 		cmocka_unit_test(test_what_is_not_in_the_tables_is_our_bug),
 		cmocka_unit_test(test_a_forked_process_shares_them),
 		cmocka_unit_test(test_rows_follow_the_rules_of_names),
+		cmocka_unit_test(test_labels_tell_apart_what_there_is_more_than_once),
 		cmocka_unit_test(test_names_are_unique),
 		cmocka_unit_test(test_the_promised_names_are_there),
 		cmocka_unit_test(test_kinds_have_names),

@@ -98,7 +98,15 @@ sentences_of_mdoc_begin_on_lines_of_their_own(void **state)
 	(void)state;
 	assert_mdoc_line("One. Two? Three (a.) Four \"b.\" Five.",
 		"One.\nTwo?\nThree (a.)\nFour \"b.\"\nFive.");
-	assert_mdoc_line("net.ipv4.tcp_mem 4.5 KiB a.b", "net.ipv4.tcp_mem 4.5 KiB a.b");
+	assert_mdoc_line("Since 4.12 it is.", "Since \\%4.12 it is.");
+}
+
+static void
+names_are_not_hyphenated(void **state)
+{
+	(void)state;
+	assert_mdoc_line("net.ipv4.tcp_mem, idle_timeout and hyphenation.",
+		"\\%net.ipv4.tcp_mem, \\%idle_timeout and hyphenation.");
 }
 
 static void
@@ -183,6 +191,7 @@ main(void)
 		cmocka_unit_test(text_is_broken_at_78_columns),
 		cmocka_unit_test(a_word_that_is_longer_than_a_line_stands_alone),
 		cmocka_unit_test(sentences_of_mdoc_begin_on_lines_of_their_own),
+		cmocka_unit_test(names_are_not_hyphenated),
 		cmocka_unit_test(what_roff_would_take_for_its_own_is_escaped),
 		cmocka_unit_test(a_line_of_mdoc_that_is_broken_before_a_dot_is_no_request),
 		cmocka_unit_test(words_of_terms_are_no_macros),
