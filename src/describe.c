@@ -39,6 +39,17 @@ describe_metrics(const struct reference *reference)
 		describe_metric(reference, "", split_metric_info(i));
 }
 
+static const char *
+describe_access(enum command_access access)
+{
+	static const char *const names[] = {
+		[COMMAND_ACCESS_PUBLIC] = "public",
+		[COMMAND_ACCESS_READ] = "read",
+		[COMMAND_ACCESS_WRITE] = "write",
+	};
+	return names[access];
+}
+
 /* A verb of millgatectl with its route, or a route that is a verb's further way. */
 static void
 describe_command(const struct reference *reference, const struct command_info *info)
@@ -49,8 +60,7 @@ describe_command(const struct reference *reference, const struct command_info *i
 	snprintf(route, sizeof(route), "%s %s", info->method, info->path);
 	if (has_route)
 		snprintf(facts, sizeof(facts), "%s%sAccess: %s.%s", has_verb ? route : "",
-			has_verb ? ". " : "",
-			info->access == COMMAND_ACCESS_WRITE ? "write" : "read",
+			has_verb ? ". " : "", describe_access(info->access),
 			info->body == COMMAND_BODY_BODY ? " Takes a JSON object." : "");
 	reference_put(
 		reference, &(struct reference_entry){has_verb ? REFERENCE_USAGE : REFERENCE_WORD,
