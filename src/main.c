@@ -12,6 +12,7 @@
 
 #include "conf.h"
 #include "describe.h"
+#include "park_store.h"
 #include "supervisor.h"
 #include "tune_show.h"
 
@@ -198,7 +199,8 @@ main_with_conf(const struct main_arguments *arguments)
 	int status = EXIT_SUCCESS;
 
 	if (!conf)
-		return EXIT_FAILURE;
+		return arguments->action == MAIN_RUN && park_is_passed() ? PARK_TRY_AGAIN
+									 : EXIT_FAILURE;
 	if (arguments->action == MAIN_RUN)
 		return supervisor_run(arguments->conf_path, conf);
 	if (arguments->action == MAIN_PRINT_CONFIG)

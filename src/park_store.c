@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "notify.h"
@@ -39,6 +40,15 @@ park_parse_name(const char *name, uint32_t *ret_epoch, uint32_t *ret_writer, boo
 	*ret_writer = writer;
 	*ret_is_state = index == 0;
 	return true;
+}
+
+bool
+park_is_passed(void)
+{
+	const char *names = getenv("LISTEN_FDNAMES");
+
+	return names && (strncmp(names, PARK_NAME_PREFIX, strlen(PARK_NAME_PREFIX)) == 0 ||
+				strstr(names, ":" PARK_NAME_PREFIX));
 }
 
 int

@@ -36,6 +36,12 @@ void park_name(uint32_t epoch, uint32_t writer, unsigned index, char buf[static 
 bool park_parse_name(
 	const char *name, uint32_t *ret_epoch, uint32_t *ret_writer, bool *ret_is_state);
 
+/* Before the descriptors that were passed are taken: are there any with such a name? */
+bool park_is_passed(void);
+/* The exit status of one that does not start although there are: EX_TEMPFAIL of sysexits.h. systemd
+ * is to try again, and keeps them meanwhile; any other failure is for good. */
+#define PARK_TRY_AGAIN 75
+
 /* Gives them to systemd, and waits until it has them. -errno. */
 int park_store(const struct parked *parked, uint32_t epoch, uint32_t writer) MG_MUST_CHECK;
 

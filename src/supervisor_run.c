@@ -15,6 +15,7 @@
 #include "admin_routes.h"
 #include "clock.h"
 #include "notify.h"
+#include "park_store.h"
 #include "supervisor_private.h"
 #include "tune_facts.h"
 #include "worker.h"
@@ -453,11 +454,12 @@ int
 supervisor_run(const char *conf_path, struct conf *conf)
 {
 	struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
+	int failure = park_is_passed() ? PARK_TRY_AGAIN : EXIT_FAILURE;
 	int r;
 
 	if (!supervisor) {
 		conf_free(conf);
-		return EXIT_FAILURE;
+		return failure;
 	}
 	supervisor->conf_path = conf_path;
 	supervisor->conf = conf;
@@ -474,5 +476,5 @@ supervisor_run(const char *conf_path, struct conf *conf)
 	}
 	supervisor_done(supervisor);
 	free(supervisor);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return r < 0 ? failure : EXIT_SUCCESS;
 }
