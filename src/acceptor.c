@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "ws_handshake.h"
 
 const char *
 acceptor_state_name(enum acceptor_state state)
@@ -159,6 +160,20 @@ acceptor_waits_when_full(const struct acceptor *acceptor, unsigned listener)
 	return (*acceptor->conf)->listeners[listener].when_full == CONF_WHEN_FULL_WAIT;
 }
 
+/* Who comes for a WebSocket is told that there is none to be had, unasked: nothing is read here. */
+static void
+acceptor_answer(struct acceptor *acceptor, unsigned listener, int fd)
+{
+	char answer[WS_ANSWER_MAX];
+	size_t length = ws_handshake_refuse(WS_OUTCOME_UNAVAILABLE, answer);
+
+	if (send(fd, answer, length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)length)
+		metrics_add(acceptor_listener_metric(
+				    acceptor, listener, LISTENER_METRIC_HANDSHAKES_UNAVAILABLE),
+			1);
+	(void)shutdown(fd, SHUT_WR);
+}
+
 static void
 acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const struct addr *peer,
 	enum close_reason reason, uint64_t now_usec)
@@ -167,6 +182,8 @@ acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const stru
 	char text[ADDR_TEXT_MAX];
 	unsigned dropped;
 
+	if ((*acceptor->conf)->listeners[listener].protocol == CONF_PROTOCOL_WEBSOCKET)
+		acceptor_answer(acceptor, listener, fd);
 	(void)close(fd);
 	metrics_add(acceptor_metric(acceptor, METRIC_REFUSED), 1);
 	metrics_add(acceptor_listener_metric(acceptor, listener, LISTENER_METRIC_REFUSED), 1);

@@ -31,6 +31,15 @@ enum conf_service {
 	CONF_SERVICE_HOLD,
 	CONF_SERVICE_ECHO
 };
+enum conf_protocol {
+	CONF_PROTOCOL_RAW,
+	CONF_PROTOCOL_WEBSOCKET
+};
+enum conf_framing {
+	CONF_FRAMING_NONE,
+	CONF_FRAMING_LINE,
+	CONF_FRAMING_LENGTH32
+};
 enum conf_when_full {
 	CONF_WHEN_FULL_REFUSE,
 	CONF_WHEN_FULL_WAIT
@@ -64,6 +73,12 @@ struct conf_sysctls {
 	size_t n;
 };
 
+/* A list of texts. */
+struct conf_texts {
+	const char **items;
+	size_t n;
+};
+
 /* Field types in the structures below, by the type column of conf.def. */
 typedef uint64_t conf_UINT;
 typedef uint64_t conf_AUTO; /* a number, or the word "auto", which is 0 */
@@ -76,6 +91,7 @@ typedef char *conf_PATH;
 typedef char *conf_ADDRESS;
 typedef struct conf_cidrs conf_CIDRS;
 typedef struct conf_sysctls conf_SYSCTLS;
+typedef struct conf_texts conf_TEXTS;
 
 struct conf_listener {
 	char name[CONF_NAME_MAX + 1];

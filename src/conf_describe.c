@@ -36,6 +36,7 @@ conf_describe_type(enum conf_type type)
 	case CONF_TYPE_ADDRESS:
 		return "Address";
 	case CONF_TYPE_CIDRS:
+	case CONF_TYPE_TEXTS:
 		return "List";
 	case CONF_TYPE_SYSCTLS:
 		return "Object";

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "conf_texts.h"
 #include "conf_unit.h"
 
 static json_t *
@@ -81,6 +82,8 @@ conf_field_to_json(const struct conf_key *key, const void *field)
 		return conf_field_ranges_to_json(field);
 	case CONF_TYPE_SYSCTLS:
 		return conf_field_sysctls_to_json(field);
+	case CONF_TYPE_TEXTS:
+		return conf_texts_to_json(field);
 	}
 	assert(false);
 }
@@ -105,6 +108,8 @@ conf_field_equal(const struct conf_key *key, const void *a, const void *b)
 		return sysctls_a->n == sysctls_b->n &&
 		       memcmp(sysctls_a->items, sysctls_b->items,
 			       sysctls_a->n * sizeof(struct conf_sysctl)) == 0;
+	case CONF_TYPE_TEXTS:
+		return conf_texts_equal(a, b);
 	default:
 		return *(const uint64_t *)a == *(const uint64_t *)b;
 	}
@@ -126,6 +131,7 @@ conf_field_copy(const struct conf_key *key, void *to, const void *from)
 {
 	const struct conf_cidrs *cidrs = from;
 	const struct conf_sysctls *sysctls = from;
+	struct conf_texts texts;
 	void *items;
 	char *string;
 
@@ -156,6 +162,12 @@ conf_field_copy(const struct conf_key *key, void *to, const void *from)
 		conf_field_done(key, to);
 		*(struct conf_sysctls *)to = (struct conf_sysctls){.items = items, .n = sysctls->n};
 		return 0;
+	case CONF_TYPE_TEXTS:
+		if (conf_texts_copy(from, &texts) < 0)
+			return -ENOMEM;
+		conf_field_done(key, to);
+		*(struct conf_texts *)to = texts;
+		return 0;
 	default:
 		*(uint64_t *)to = *(const uint64_t *)from;
 		return 0;
@@ -182,6 +194,9 @@ conf_field_done(const struct conf_key *key, void *field)
 	case CONF_TYPE_SYSCTLS:
 		free(sysctls->items);
 		*sysctls = (struct conf_sysctls){0};
+		break;
+	case CONF_TYPE_TEXTS:
+		conf_texts_done(field);
 		break;
 	default:
 		break;

@@ -22,6 +22,7 @@ enum conf_type {
 	CONF_TYPE_ADDRESS,
 	CONF_TYPE_CIDRS,
 	CONF_TYPE_SYSCTLS,
+	CONF_TYPE_TEXTS,
 };
 
 enum conf_applies {

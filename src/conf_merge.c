@@ -72,6 +72,9 @@ conf_merge_listener(const struct conf_merge *merge, struct conf_listener *fresh,
 	/* Heartbeats have no meaning for another service than the one they came with. */
 	if (fresh->service != running->service)
 		waiting = conf_scope_below(scope, "heartbeat");
+	/* And these none for another protocol. */
+	if (fresh->protocol != running->protocol)
+		waiting |= conf_scope_below(scope, "websocket");
 	snprintf(prefix, sizeof(prefix), "listeners.%s.", running->name);
 	return conf_merge_scope(merge, prefix, scope, fresh, running, waiting);
 }

@@ -11,6 +11,7 @@
 
 #include "conf_key.h"
 #include "conf_print.h"
+#include "conf_texts.h"
 #include "conf_unit.h"
 #include "conf_value.h"
 #include "sysctl.h"
@@ -93,6 +94,14 @@ conf_schema_words(const struct conf_key *key)
 }
 
 static json_t *
+conf_schema_list(const struct conf_key *key, const char *pattern)
+{
+	return json_pack("{s:s, s:o, s:I, s:I}", "type", "array", "items",
+		conf_schema_pattern(pattern), "minItems", (json_int_t)key->min, "maxItems",
+		(json_int_t)key->max);
+}
+
+static json_t *
 conf_schema_sysctls(const struct conf_key *key)
 {
 	return json_pack("{s:s, s:I, s:I, s:{s:s, s:i}, s:{s:[{s:s, s:i}, o]}}", "type", "object",
@@ -126,9 +135,9 @@ conf_schema_type(const struct conf_key *key)
 	case CONF_TYPE_ADDRESS:
 		return conf_schema_text(key, ADDRESS_PATTERN);
 	case CONF_TYPE_CIDRS:
-		return json_pack("{s:s, s:o, s:I, s:I}", "type", "array", "items",
-			conf_schema_pattern(RANGE_PATTERN), "minItems", (json_int_t)key->min,
-			"maxItems", (json_int_t)key->max);
+		return conf_schema_list(key, RANGE_PATTERN);
+	case CONF_TYPE_TEXTS:
+		return conf_schema_list(key, CONF_TEXT_PATTERN);
 	case CONF_TYPE_SYSCTLS:
 		return conf_schema_sysctls(key);
 	}

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "conf_texts.h"
 #include "conf_unit.h"
 
 const char *
@@ -140,6 +141,12 @@ conf_value_allowed(const struct conf_key *key, char buf[static CONF_VALUE_ALLOWE
 			" kernel settings, such as {\"net.core.somaxconn\": 4096}",
 			key->max);
 		break;
+	case CONF_TYPE_TEXTS:
+		snprintf(buf, size,
+			"lists of at most %" PRIu64
+			" texts, each of 1 to %d visible ASCII characters but the comma",
+			key->max, CONF_TEXT_MAX);
+		break;
 	}
 	return buf;
 }
@@ -150,7 +157,7 @@ conf_value_default_json(const struct conf_key *key)
 	const char *text = key->default_text;
 
 	assert(*text != '@');
-	if (key->type == CONF_TYPE_CIDRS)
+	if (key->type == CONF_TYPE_CIDRS || key->type == CONF_TYPE_TEXTS)
 		return json_array();
 	if (key->type == CONF_TYPE_SYSCTLS)
 		return json_object();
@@ -397,6 +404,18 @@ conf_value_parse_sysctls(const struct conf_key *key, const json_t *json,
 	return 0;
 }
 
+static int
+conf_value_parse_texts(const struct conf_key *key, const json_t *json, struct conf_texts *ret_texts,
+	struct mg_error *reterr_error)
+{
+	size_t n = json_array_size(json);
+	int r = n < key->min || n > key->max ? -EINVAL : conf_texts_from_json(json, ret_texts);
+
+	if (r == -ENOMEM)
+		return mg_error_set(reterr_error, -ENOMEM, "no memory");
+	return r < 0 ? conf_value_fail(key, json, "", reterr_error) : 0;
+}
+
 int
 conf_value_parse(
 	const struct conf_key *key, const json_t *json, void *field, struct mg_error *reterr_error)
@@ -412,6 +431,8 @@ conf_value_parse(
 		return conf_value_parse_ranges(key, json, field, reterr_error);
 	case CONF_TYPE_SYSCTLS:
 		return conf_value_parse_sysctls(key, json, field, reterr_error);
+	case CONF_TYPE_TEXTS:
+		return conf_value_parse_texts(key, json, field, reterr_error);
 	default:
 		return conf_value_parse_number(key, json, field, reterr_error);
 	}

@@ -1,4 +1,4 @@
-/* conn: see conn.h. Deadlines are in conn_timer.c. */
+/* conn: see conn.h. Deadlines are in conn_timer.c, ends in conn_end.c, half input in conn_input.c. */
 #include "conn.h"
 
 #include <assert.h>
@@ -11,15 +11,12 @@
 #include "conn_private.h"
 #include "lazy.h"
 
-#define CONN_WRITE_VECTORS 16
-
 void
 conns_read_clock(struct conns *conns)
 {
 	conns->now_usec = clock_now_usec();
 }
 
-/* The sole change of state. */
 void
 conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state)
 {
@@ -45,9 +42,12 @@ conn_close(struct conns *conns, struct conn *conn, enum close_reason reason)
 
 	assert(conn->state != CONN_FREE);
 	conn_set_state(conns, conn, CONN_FREE);
+	if (conn->flags & CONN_LINGERS)
+		conns->lingering--;
 	wheel_clear(&conns->wheel, (uint32_t)conn_fd(conns, conn));
-	if (conn->out) {
+	if (conn->out || conn->in) {
 		iobuf_free(&conns->iobufs, conn->out);
+		iobuf_free(&conns->iobufs, conn->in);
 		conn_queue_changed(conns);
 	}
 	(void)close(conn_fd(conns, conn));
@@ -106,27 +106,7 @@ conn_watch(struct conns *conns, struct conn *conn, uint8_t flags)
 int
 conn_pause(struct conns *conns, struct conn *conn)
 {
-	return conn_watch(conns, conn, conn->flags | CONN_PAUSED);
-}
-
-int
-conn_resume(struct conns *conns, struct conn *conn)
-{
-	return conn_watch(conns, conn, conn->flags & (uint8_t)~CONN_PAUSED);
-}
-
-void
-conn_close_flushed(struct conns *conns, struct conn *conn, enum close_reason reason)
-{
-	if (!conn->out) {
-		conn_close(conns, conn, reason);
-		return;
-	}
-	conn->close_reason = (uint8_t)reason;
-	conn->active = wheel_tick(conns->now_usec);
-	conn_set_state(conns, conn, CONN_CLOSING);
-	if (conn_pause(conns, conn) == 0)
-		conn_set_timer(conns, conn);
+	return conn->out ? conn_watch(conns, conn, conn->flags | CONN_PAUSED) : 0;
 }
 
 static void
@@ -136,24 +116,42 @@ conn_count_sent(struct conns *conns, const struct conn *conn, size_t n)
 	metrics_add(&conns->slot->listener[conn->listener][LISTENER_METRIC_BYTES_SENT], n);
 }
 
-/* Tells whoever can free some that all workers' queues are over the limit together. */
-static void
+void
 conn_check_queues(struct conns *conns)
 {
 	if (metrics_sum(conns->metrics, METRIC_QUEUED_BYTES) > conns->queued_limit)
 		conns->over(conns->context);
 }
 
+/* Queues the bytes of the vectors from `skip` on; -ENOMEM. */
 static int
-conn_enqueue(struct conns *conns, struct conn *conn, const char *data, size_t length)
+conn_append(struct conns *conns, struct conn *conn, const struct iovec *vectors, int n, size_t skip)
+{
+	int r = 0;
+
+	if (!conn->out)
+		conn->out = iobuf_new(&conns->iobufs, (uint32_t)conn_fd(conns, conn));
+	if (!conn->out)
+		return -ENOMEM;
+	for (int i = 0; i < n && r == 0; i++) {
+		size_t gone = skip < vectors[i].iov_len ? skip : vectors[i].iov_len;
+
+		skip -= gone;
+		r = iobuf_append(&conns->iobufs, conn->out, (char *)vectors[i].iov_base + gone,
+			vectors[i].iov_len - gone);
+	}
+	return r;
+}
+
+static int
+conn_enqueue(struct conns *conns, struct conn *conn, const struct iovec *vectors, int n,
+	size_t skip, size_t length)
 {
 	if (conn_queued_bytes(conn) + length > conn_listener(conns, conn)->queued_max) {
 		conn_close(conns, conn, CLOSE_SLOW_READER);
 		return -ECONNRESET;
 	}
-	if (!conn->out)
-		conn->out = iobuf_new(&conns->iobufs, (uint32_t)conn_fd(conns, conn));
-	if (!conn->out || iobuf_append(&conns->iobufs, conn->out, data, length) < 0) {
+	if (conn_append(conns, conn, vectors, n, skip) < 0) {
 		conn_close(conns, conn, CLOSE_NO_MEMORY);
 		return -ECONNRESET;
 	}
@@ -165,30 +163,36 @@ conn_enqueue(struct conns *conns, struct conn *conn, const char *data, size_t le
 }
 
 int
-conn_write(struct conns *conns, struct conn *conn, const void *data, size_t length)
+conn_write_vectors(struct conns *conns, struct conn *conn, const struct iovec *vectors, int n)
 {
-	ssize_t n = 0;
+	const struct msghdr header = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)n};
+	size_t length = 0;
+	ssize_t sent = 0;
 
+	for (int i = 0; i < n; i++)
+		length += vectors[i].iov_len;
 	if (!conn->out) {
 		do
-			n = send(conn_fd(conns, conn), data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
-		while (n < 0 && errno == EINTR);
-		if (n < 0 && errno != EAGAIN)
+			sent = sendmsg(conn_fd(conns, conn), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+		while (sent < 0 && errno == EINTR);
+		if (sent < 0 && errno != EAGAIN)
 			return conn_fail(conns, conn, errno);
-		if (n > 0)
-			conn_count_sent(conns, conn, (size_t)n);
-		if (n == (ssize_t)length)
+		if (sent > 0)
+			conn_count_sent(conns, conn, (size_t)sent);
+		if (sent == (ssize_t)length)
 			return 0;
-		if (n < 0)
-			n = 0;
+		if (sent < 0)
+			sent = 0;
 	}
-	return conn_enqueue(conns, conn, (const char *)data + n, length - (size_t)n);
+	return conn_enqueue(conns, conn, vectors, n, (size_t)sent, length - (size_t)sent);
 }
 
 int
-conn_send(struct conns *conns, struct conn *conn, const void *data, size_t length)
+conn_write(struct conns *conns, struct conn *conn, const void *data, size_t length)
 {
-	return conn_listener(conns, conn)->proto->send(conns, conn, data, length);
+	const struct iovec vector = {.iov_base = (void *)data, .iov_len = length};
+
+	return conn_write_vectors(conns, conn, &vector, 1);
 }
 
 struct addr
@@ -202,23 +206,49 @@ conn_peer(const struct conns *conns, const struct conn *conn)
 	return addr_from_sockaddr((struct sockaddr *)&peer, length);
 }
 
-/* All is sent: the queue goes back to the pool, and whoever waited for that goes on. */
+void
+conn_open(struct conns *conns, struct conn *conn)
+{
+	conn_set_state(conns, conn, CONN_OPEN);
+	conn_set_timer(conns, conn);
+}
+
+void
+conn_deliver(struct conns *conns, struct conn *conn, const struct conn_message *message)
+{
+	const struct conn_listener *listener = conn_listener(conns, conn);
+
+	if (message->flags & MESSAGE_LAST)
+		metrics_add(
+			&conns->slot->listener[conn->listener][LISTENER_METRIC_MESSAGES_RECEIVED],
+			1);
+	listener->service->message(conns, conn, message);
+}
+
+int
+conn_send(struct conns *conns, struct conn *conn, const struct conn_message *message)
+{
+	if (message->flags & MESSAGE_LAST)
+		metrics_add(
+			&conns->slot->listener[conn->listener][LISTENER_METRIC_MESSAGES_SENT], 1);
+	return conn_listener(conns, conn)->proto->send(conns, conn, message);
+}
+
+/* All is sent: the queue goes back to the pool, and what waited for that goes on. */
 static void
 conn_flushed(struct conns *conns, struct conn *conn)
 {
-	const struct service_ops *service = conn_listener(conns, conn)->service;
-
 	iobuf_free(&conns->iobufs, conn->out);
 	conn->out = NULL;
 	conn_queue_changed(conns);
-	if (conn->state == CONN_CLOSING) {
+	if (conn->state == CONN_CLOSING && !(conn->flags & CONN_LINGERS)) {
 		conn_close(conns, conn, conn->close_reason);
 		return;
 	}
-	if (conn_watch(conns, conn, conn->flags & (uint8_t)~CONN_WANTS_WRITE) < 0)
-		return;
-	if (service->drained)
-		service->drained(conns, conn);
+	if (conn_watch(conns, conn, conn->flags & (uint8_t) ~(CONN_WANTS_WRITE | CONN_PAUSED)) ==
+			0 &&
+		conn->flags & CONN_DEAF)
+		conn_send_fin(conns, conn);
 }
 
 static void
@@ -244,32 +274,51 @@ conn_flush(struct conns *conns, struct conn *conn)
 		conn_flushed(conns, conn);
 }
 
+/* Input ended, by an end of file or an error (errno). */
+static void
+conn_read_ended(struct conns *conns, struct conn *conn, int error)
+{
+	if (conn->state == CONN_CLOSING)
+		conn_close(conns, conn, conn->close_reason);
+	else if (error)
+		(void)conn_fail(conns, conn, error);
+	else if (conn->state == CONN_HANDSHAKE)
+		conn_close(conns, conn, CLOSE_CLIENT_CLOSED);
+	else
+		conn_listener(conns, conn)->service->eof(conns, conn);
+}
+
+/* How much to read: what comes may have to be queued, so no more than the queue has room for. But
+ * nothing at all would be an end of file. */
+static size_t
+conn_read_room(const struct conns *conns, const struct conn *conn)
+{
+	uint64_t max = conn_listener(conns, conn)->queued_max, queued = conn_queued_bytes(conn);
+	uint64_t room = queued < max ? max - queued : 1;
+
+	return room < CONNS_SCRATCH_BYTES ? (size_t)room : CONNS_SCRATCH_BYTES;
+}
+
 static void
 conn_read(struct conns *conns, struct conn *conn)
 {
-	const struct conn_listener *listener = conn_listener(conns, conn);
-	size_t room = CONNS_SCRATCH_BYTES;
-	ssize_t n;
+	ssize_t n = recv(
+		conn_fd(conns, conn), conns->scratch, conn_read_room(conns, conn), MSG_DONTWAIT);
 
-	/* What comes may have to be queued, so no more is read than the queue may hold. */
-	if (room > listener->queued_max)
-		room = listener->queued_max;
-	n = recv(conn_fd(conns, conn), conns->scratch, room, MSG_DONTWAIT);
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			(void)conn_fail(conns, conn, errno);
+	if (n <= 0) {
+		if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			conn_read_ended(conns, conn, n < 0 ? errno : 0);
 		return;
 	}
-	if (n == 0) {
-		listener->service->eof(conns, conn);
-		return;
-	}
-	conn->flags |= CONN_GOT_BYTES;
-	conn->active = wheel_tick(conns->now_usec);
 	metrics_add(&conns->slot->value[METRIC_BYTES_RECEIVED], (size_t)n);
 	metrics_add(
 		&conns->slot->listener[conn->listener][LISTENER_METRIC_BYTES_RECEIVED], (size_t)n);
-	listener->proto->input(conns, conn, conns->scratch, (size_t)n);
+	if (conn->flags & CONN_DEAF)
+		return;
+	conn->flags |= CONN_GOT_BYTES;
+	if (conn->state != CONN_CLOSING) /* where it would put off the end */
+		conn->active = wheel_tick(conns->now_usec);
+	conn_listener(conns, conn)->proto->input(conns, conn, conns->scratch, (size_t)n);
 }
 
 /* Error or hang-up on a connection that is not being read, so that no read will tell. */
@@ -318,6 +367,7 @@ conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
 {
 	conns->capacity = capacity;
 	conns->count = 0;
+	conns->lingering = 0;
 	conns->fd_end = 0;
 	conns->table = lazy_alloc((size_t)capacity * sizeof(struct conn));
 	conns->scratch = malloc(CONNS_SCRATCH_BYTES);
@@ -368,18 +418,20 @@ conn_enter(struct conns *conns, int fd, const struct conn *as)
 	conn->active = as->active;
 	conn->listener = as->listener;
 	conn->flags = as->flags;
-	conn_set_state(conns, conn, CONN_OPEN);
+	conn_set_state(conns, conn, as->state);
 	return conn;
 }
 
 void
 conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8_t listener)
 {
+	const struct proto_ops *proto = conns->listeners[listener].proto;
 	struct conn as = {
 		.id = id,
 		.opened_usec = opened_usec,
 		.active = wheel_tick(opened_usec),
 		.listener = listener,
+		.state = proto->shakes_hands ? CONN_HANDSHAKE : CONN_OPEN,
 	};
 	struct conn *conn = conn_enter(conns, fd, &as);
 

@@ -4,7 +4,7 @@
  * Process: W. Owns the descriptor, the queue to a slow reader and the timer; knows nothing of what
  * bytes mean. Bytes go up conn -> protocol -> service and come down the same way:
  *
- *     pollset  ->  conn_on_ready  ->  proto->input    ->  service->input
+ *     pollset  ->  conn_on_ready  ->  proto->input    ->  service->message
  *                  conn_write     <-  proto->send     <-  conn_send
  *
  * conn_close() is the sole exit, conn_set_state() the sole change of state. Whatever may close a
@@ -28,45 +28,80 @@
 enum conn_flag {
 	CONN_GOT_BYTES = 1 << 0,
 	CONN_WANTS_WRITE = 1 << 1, /* EPOLLOUT is on */
-	CONN_PAUSED = 1 << 2,      /* EPOLLIN is off */
+	CONN_PAUSED = 1 << 2,      /* EPOLLIN is off, until the queue is empty */
+	CONN_LINGERS = 1 << 3,     /* while CONN_CLOSING: goes on when the queue is sent */
+	CONN_DEAF = 1 << 4,        /* what still comes is thrown away */
 };
 
-/* One cache line, plain data, at table[fd]. All zero but `generation` while CONN_FREE. */
+#define CONN_PROTO_BYTES 8
+
+/*
+ * One cache line, plain data, at table[fd]. All zero but `generation` while CONN_FREE.
+ *
+ * A protocol has no other place for what it must know between two events than `proto`, `in` and
+ * `flags`, and no pointers in them. So these, `state`, and the bytes in `out` are all that another
+ * process needs to go on with the connection.
+ */
 struct conn {
 	uint64_t id;          /* the supervisor's name for it */
 	uint64_t opened_usec; /* monotonic */
 	struct iobuf *out;    /* what the client has not taken yet; NULL: nothing */
+	struct iobuf *in;     /* what has come of something not yet whole; NULL: nothing */
 	struct wheel_node timer;
 	uint32_t active;     /* wheel tick of the last byte received */
 	uint32_t generation; /* counts the users of this fd */
 	uint8_t listener;
-	uint8_t state;        /* enum conn_state */
-	uint8_t flags;        /* enum conn_flag */
-	uint8_t close_reason; /* while CONN_CLOSING */
-	uint8_t spare[16];    /* for a protocol's own state */
+	uint8_t state;                   /* enum conn_state */
+	uint8_t flags;                   /* enum conn_flag */
+	uint8_t close_reason;            /* while CONN_CLOSING */
+	uint8_t proto[CONN_PROTO_BYTES]; /* for the protocol; zeroed before its first call */
 };
 
 _Static_assert(sizeof(struct conn) == 64, "an idle connection is one cache line");
 
 struct conns;
 
-/* How bytes become messages and messages bytes. */
-struct proto_ops {
-	const char *name;
-	/* Bytes have come. They are the callee's until return. May close the connection. */
-	void (*input)(struct conns *conns, struct conn *conn, const void *data, size_t length);
-	/* Sends one message. 0, or -ECONNRESET: the connection is closed. */
-	int (*send)(struct conns *conns, struct conn *conn, const void *data, size_t length);
+enum conn_message_flag {
+	MESSAGE_TEXT = 1 << 0, /* UTF-8, and checked; otherwise any bytes */
+	MESSAGE_FIRST = 1 << 1,
+	MESSAGE_LAST = 1 << 2,
+	MESSAGE_WHOLE = MESSAGE_FIRST | MESSAGE_LAST,
 };
 
-/* What is done with messages; a service never touches an fd. All may close the connection. */
+/* A message, or a part of one; a text may be cut within a character. */
+struct conn_message {
+	const void *data;
+	size_t length;
+	unsigned flags; /* enum conn_message_flag */
+};
+
+/* How bytes become messages and messages bytes. All may close the connection. */
+struct proto_ops {
+	const char *name;
+	/* A connection begins as CONN_HANDSHAKE; conn_open() ends that. */
+	bool shakes_hands;
+	/* Bytes have come. They are the callee's, to change as well, until return. */
+	void (*input)(struct conns *conns, struct conn *conn, uint8_t *data, size_t length);
+	/* Sends a message; a part of one only to whom parts were received from. 0, or -ECONNRESET:
+	 * the connection is closed. */
+	int (*send)(struct conns *conns, struct conn *conn, const struct conn_message *message);
+	/* Optional: tells the client that it ends and why, and ends it, now or soon. */
+	void (*end)(struct conns *conns, struct conn *conn, enum close_reason reason);
+	/* Optional, as those of a service: a moment of the protocol's own. */
+	uint64_t (*next_timer)(
+		const struct conns *conns, const struct conn *conn, uint64_t after_usec);
+	void (*timer)(struct conns *conns, struct conn *conn);
+};
+
+/* What is done with messages; a service never touches an fd. It sees connections that are
+ * CONN_OPEN only. All may close the connection. */
 struct service_ops {
 	const char *name;
-	void (*input)(struct conns *conns, struct conn *conn, const void *data, size_t length);
+	/* Takes messages in parts as they come; otherwise it gets them whole. */
+	bool streams;
+	void (*message)(struct conns *conns, struct conn *conn, const struct conn_message *message);
 	/* The client will send no more (FIN). */
 	void (*eof)(struct conns *conns, struct conn *conn);
-	/* Optional: the queue to the client is empty again. */
-	void (*drained)(struct conns *conns, struct conn *conn);
 	/* Optional: the first moment after `after_usec` (monotonic) at which `timer` is wanted; 0:
 	 * none. A pure function of the connection and the time, asked again whenever it matters. */
 	uint64_t (*next_timer)(
@@ -79,21 +114,27 @@ struct conn_listener {
 	const struct proto_ops *proto;
 	const struct service_ops *service;
 	uint64_t first_byte_timeout_usec, idle_timeout_usec, lifetime_usec; /* 0: none */
-	unsigned lifetime_jitter;                                           /* percent */
-	uint64_t queued_max;                                                /* bytes */
-	uint64_t heartbeat_usec;                                            /* 0: none */
-	const char *heartbeat;                                              /* borrowed */
+	uint64_t handshake_timeout_usec;                                    /* 0: none */
+	uint64_t linger_usec;     /* how long CONN_CLOSING may last without progress */
+	unsigned lifetime_jitter; /* percent */
+	uint64_t queued_max;      /* bytes */
+	uint64_t message_max;     /* bytes */
+	uint64_t heartbeat_usec;  /* 0: none */
+	const char *heartbeat;    /* borrowed */
 	size_t heartbeat_length;
+	uint64_t ping_usec;                /* 0: none */
+	size_t ws_head_max;                /* bytes */
+	const struct ws_policy *ws_policy; /* borrowed */
 };
 
 #define CONNS_SCRATCH_BYTES 65536
-#define CONN_LINGER_USEC 30000000u /* how long CONN_CLOSING may last without progress */
 
 /* All connections of a worker. */
 struct conns {
 	struct conn *table; /* by fd */
 	uint32_t capacity;  /* entries: the fd limit */
 	uint32_t count;     /* that are not free */
+	uint32_t lingering; /* and of those, with CONN_LINGERS */
 	uint32_t fd_end;    /* no connection ever had this fd or a higher one */
 	struct pollset pollset;
 	struct wheel wheel;
@@ -103,7 +144,7 @@ struct conns {
 	struct metrics_slot *slot; /* this worker's */
 	uint64_t now_usec;         /* monotonic; read once a turn */
 	uint64_t queued_limit;     /* bytes in all workers' queues together */
-	char *scratch;
+	uint8_t *scratch;
 	/* A connection was closed; its entry is free already. */
 	void (*closed)(void *context, uint64_t id, enum close_reason reason);
 	/* The queues of all workers passed queued_limit. */
@@ -156,26 +197,64 @@ conn_listener(const struct conns *conns, const struct conn *conn)
 static inline size_t
 conn_queued_bytes(const struct conn *conn)
 {
-	return conn->out ? conn->out->length_bytes : 0;
+	return (conn->out ? conn->out->length_bytes : 0) + (conn->in ? conn->in->length_bytes : 0);
 }
 
-/* Sends one message by the listener's protocol. 0, or -ECONNRESET: the connection is closed. */
+/* The handshake is done: the service may see it. */
+void conn_open(struct conns *conns, struct conn *conn);
+
+/* Hands a message to the service, and counts it. It may close the connection. */
+void conn_deliver(struct conns *conns, struct conn *conn, const struct conn_message *message);
+
+/* Sends a message, or a part of one, by the listener's protocol. 0, or -ECONNRESET: the connection
+ * is closed. */
 int conn_send(
-	struct conns *conns, struct conn *conn, const void *data, size_t length) MG_MUST_CHECK;
+	struct conns *conns, struct conn *conn, const struct conn_message *message) MG_MUST_CHECK;
 
 /* Writes bytes; what the kernel does not take is queued. 0, or -ECONNRESET: it is closed. */
 int conn_write(
 	struct conns *conns, struct conn *conn, const void *data, size_t length) MG_MUST_CHECK;
 
-/* Back-pressure: no more input until resumed. 0, or -ECONNRESET: it is closed. */
+/* The same for bytes in several places, at most CONN_WRITE_VECTORS. */
+#define CONN_WRITE_VECTORS 16
+int conn_write_vectors(
+	struct conns *conns, struct conn *conn, const struct iovec *vectors, int n) MG_MUST_CHECK;
+
+/* In conn_input.c. Keeps a copy of input that is not whole yet in conn->in; the protocol has looked
+ * to it that it is not too much. 0, or -ECONNRESET: it is closed. */
+int conn_keep(struct conns *conns, struct conn *conn, const void *data, size_t length);
+/* What was kept, from `skip` on, and `data` behind it, in one piece that the caller frees; nothing
+ * is kept any more. NULL: it is closed. */
+uint8_t *conn_take_kept(struct conns *conns, struct conn *conn, size_t skip, const void *data,
+	size_t length) MG_MUST_CHECK;
+void conn_drop_kept(struct conns *conns, struct conn *conn);
+
+/* Back-pressure: no more input until the client has taken all that is queued, if anything is.
+ * 0, or -ECONNRESET: it is closed. */
 int conn_pause(struct conns *conns, struct conn *conn);
-int conn_resume(struct conns *conns, struct conn *conn);
 
 /* Closes once all that is queued is sent; at once if nothing is. */
 void conn_close_flushed(struct conns *conns, struct conn *conn, enum close_reason reason);
 
+/* The same, and then waits, linger_usec at most, for the client to close too: what it still sends
+ * is thrown away, and makes no RST overtake what it was sent. */
+void conn_finish(struct conns *conns, struct conn *conn, enum close_reason reason);
+
+/* The protocol has said goodbye, and is to close when the client has answered; linger_usec on it is
+ * closed without. */
+void conn_await_close(struct conns *conns, struct conn *conn, enum close_reason reason);
+
+/* Ends it as its protocol does, which may tell the client why first; one that is ending already is
+ * closed now. */
+void conn_end(struct conns *conns, struct conn *conn, enum close_reason reason);
+
 /* Closes now. What was queued is lost. */
 void conn_close(struct conns *conns, struct conn *conn, enum close_reason reason);
+
+/* The first moment after `after_usec` of those that come each interval, with a phase in it that is
+ * the connection's own; it follows from the id, so that all together are an even stream. 0: an
+ * interval of 0. */
+uint64_t conn_next_beat(const struct conn *conn, uint64_t interval_usec, uint64_t after_usec);
 
 /* The moment of the last byte received, monotonic, rounded down to a tick of the wheel. */
 uint64_t conn_active_usec(const struct conns *conns, const struct conn *conn);

@@ -11,7 +11,7 @@
 #include "conn_private.h"
 #include "fdpass.h"
 
-_Static_assert(sizeof(((struct conn *)0)->spare) == PARKFILE_PROTO_BYTES, "it is parked whole");
+_Static_assert(CONN_PROTO_BYTES <= PARKFILE_PROTO_BYTES, "it is parked whole");
 
 struct parkfile_record
 conn_park(const struct conns *conns, const struct conn *conn)
@@ -32,7 +32,7 @@ conn_park(const struct conns *conns, const struct conn *conn)
 		record.flags |= PARKFILE_GOT_BYTES;
 	if (conn->flags & CONN_PAUSED)
 		record.flags |= PARKFILE_PAUSED;
-	memcpy(record.proto, conn->spare, sizeof(record.proto));
+	memcpy(record.proto, conn->proto, sizeof(conn->proto));
 	return record;
 }
 
@@ -80,6 +80,7 @@ conn_restore(struct conns *conns, int fd, const struct parkfile_record *record, 
 		.active = wheel_tick(record->active_usec),
 		.listener = record->listener,
 		.flags = conn_flags_of(record),
+		.state = CONN_OPEN,
 	};
 	struct conn *conn = conn_enter(conns, fd, &as);
 	uint32_t generation;
@@ -87,7 +88,7 @@ conn_restore(struct conns *conns, int fd, const struct parkfile_record *record, 
 	if (!conn)
 		return;
 	generation = conn->generation;
-	memcpy(conn->spare, record->proto, sizeof(conn->spare));
+	memcpy(conn->proto, record->proto, sizeof(conn->proto));
 	if (conn_restore_queue(conns, conn, waiting, record->out_bytes) < 0) {
 		conn_close(conns, conn, CLOSE_NO_MEMORY);
 		return;

@@ -1,4 +1,4 @@
-/* conn_private: what conn.c and conn_timer.c share. Process: W. */
+/* conn_private: what the files of conn share. Process: W. */
 #ifndef MILLGATE_CONN_PRIVATE_H
 #define MILLGATE_CONN_PRIVATE_H
 
@@ -11,8 +11,12 @@ void conn_queue_changed(struct conns *conns);
 /* Takes over a socket that is as `as` says (id, times, listener, flags): its entry, open and watched,
  * no timer set. NULL: fd is closed and `closed` was called with the reason. */
 struct conn *conn_enter(struct conns *conns, int fd, const struct conn *as) MG_MUST_CHECK;
-/* Gives the service one call if a moment of its timer has passed since then. */
+/* Gives service and protocol one call each if a moment of theirs has passed since then. */
 void conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec);
+/* Tells whoever can free some if all workers' queues are over the limit together. */
+void conn_check_queues(struct conns *conns);
+/* No more will be written. */
+void conn_send_fin(struct conns *conns, struct conn *conn);
 /* Spreads ids evenly over 32 bits. */
 uint32_t conn_spread(uint64_t id);
 /* wheel_expire()'s callback. */

@@ -66,9 +66,14 @@ conn_next_close(const struct conns *conns, const struct conn *conn)
 	const struct conn_listener *listener = conn_listener(conns, conn);
 	struct conn_deadline deadline = {UINT64_MAX, CLOSE_NONE};
 
-	if (conn->state == CONN_CLOSING)
-		conn_deadline_min(&deadline, conn_active_usec(conns, conn) + CONN_LINGER_USEC,
+	if (conn->state == CONN_CLOSING) {
+		conn_deadline_min(&deadline, conn_active_usec(conns, conn) + listener->linger_usec,
 			conn->close_reason);
+		return deadline;
+	}
+	if (conn->state == CONN_HANDSHAKE && listener->handshake_timeout_usec)
+		conn_deadline_min(&deadline, conn->opened_usec + listener->handshake_timeout_usec,
+			CLOSE_HANDSHAKE_TIMEOUT);
 	if (listener->first_byte_timeout_usec && !(conn->flags & CONN_GOT_BYTES))
 		conn_deadline_min(&deadline, conn->opened_usec + listener->first_byte_timeout_usec,
 			CLOSE_FIRST_BYTE_TIMEOUT);
@@ -83,7 +88,24 @@ conn_next_close(const struct conns *conns, const struct conn *conn)
 	return deadline;
 }
 
-/* The service's next moment after `after_usec`; UINT64_MAX: none. */
+/*
+ * Ids that count up are spread evenly over the interval. So a million beats are an even stream
+ * whenever their clients came, no state is kept for it, and the phase is the same after a restart.
+ */
+uint64_t
+conn_next_beat(const struct conn *conn, uint64_t interval_usec, uint64_t after_usec)
+{
+	uint64_t phase, beats;
+
+	if (!interval_usec)
+		return 0;
+	/* A day is less than 2^37 microseconds, so 16 bits of spread fit, and more: 24. */
+	phase = interval_usec * (conn_spread(conn->id) >> 8) >> 24;
+	beats = after_usec < phase ? 0 : (after_usec - phase) / interval_usec + 1;
+	return beats * interval_usec + phase;
+}
+
+/* The next moments of service and protocol after `after_usec`; UINT64_MAX: none. */
 static uint64_t
 conn_next_service(const struct conns *conns, const struct conn *conn, uint64_t after_usec)
 {
@@ -95,16 +117,30 @@ conn_next_service(const struct conns *conns, const struct conn *conn, uint64_t a
 	return at ? at : UINT64_MAX;
 }
 
+static uint64_t
+conn_next_proto(const struct conns *conns, const struct conn *conn, uint64_t after_usec)
+{
+	const struct proto_ops *proto = conn_listener(conns, conn)->proto;
+	uint64_t at = 0;
+
+	if (proto->next_timer && conn->state == CONN_OPEN)
+		at = proto->next_timer(conns, conn, after_usec);
+	return at ? at : UINT64_MAX;
+}
+
 void
 conn_set_timer(struct conns *conns, struct conn *conn)
 {
 	uint32_t index = (uint32_t)conn_fd(conns, conn);
 	uint64_t at = conn_next_close(conns, conn).at_usec;
 	uint64_t service_at = conn_next_service(conns, conn, conn_tick_start_usec(conns));
+	uint64_t proto_at = conn_next_proto(conns, conn, conn_tick_start_usec(conns));
 	uint64_t ahead = 0;
 
 	if (service_at < at)
 		at = service_at;
+	if (proto_at < at)
+		at = proto_at;
 	if (at == UINT64_MAX) {
 		wheel_clear(&conns->wheel, index);
 		return;
@@ -121,13 +157,18 @@ void
 conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec)
 {
 	uint64_t served_usec = since_usec / WHEEL_TICK_USEC * WHEEL_TICK_USEC;
+	uint64_t now_usec = conn_tick_start_usec(conns);
+	uint32_t generation = conn->generation;
 
-	if (conn_next_service(conns, conn, served_usec) <= conn_tick_start_usec(conns))
+	if (conn_next_service(conns, conn, served_usec) <= now_usec)
 		conn_listener(conns, conn)->service->timer(conns, conn);
+	if (conn->generation == generation && conn_next_proto(conns, conn, served_usec) <= now_usec)
+		conn_listener(conns, conn)->proto->timer(conns, conn);
 }
 
 /* The node of a connection expired: at this tick a deadline was set. It may have been put off, and
- * if the loop was late, several moments of the service may have passed: it gets one call. */
+ * if the loop was late, several moments of the service may have passed: it gets one call, and so does
+ * the protocol. */
 void
 conn_on_timer(void *context, uint32_t index)
 {
@@ -139,7 +180,7 @@ conn_on_timer(void *context, uint32_t index)
 	uint32_t generation = conn->generation;
 
 	if (deadline.at_usec <= conns->now_usec) {
-		conn_close(conns, conn, deadline.reason);
+		conn_end(conns, conn, deadline.reason);
 		return;
 	}
 	conn_catch_up(conns, conn, due_usec - WHEEL_TICK_USEC);

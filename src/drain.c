@@ -66,19 +66,20 @@ drain_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	conns_read_clock(conns);
 	target = drain_target(drain);
-	for (unsigned i = 0; i < DRAIN_SLICE && conns->count > target; i++) {
+	/* Those that have said goodbye do not count: how long they take is up to their clients. */
+	for (unsigned i = 0; i < DRAIN_SLICE && conns->count - conns->lingering > target; i++) {
 		uint64_t at = drain->first + (uint64_t)drain->step * drain->visited;
 		struct conn *conn = &conns->table[at % drain->entries];
 
-		if (conn->state != CONN_FREE)
-			conn_close(conns, conn, CLOSE_DRAINED);
+		if (conn->state != CONN_FREE && !(conn->flags & CONN_LINGERS))
+			conn_end(conns, conn, CLOSE_DRAINED);
 		/* Those that were on their way to us when it began need another round. */
 		if (++drain->visited == drain->entries)
 			drain_choose_order(drain);
 	}
-	if (conns->count == 0 && target == 0)
+	if (conns->count == conns->lingering && target == 0)
 		return;
-	if (conns->count > target)
+	if (conns->count - conns->lingering > target)
 		again.tv_usec = 0;
 	evtimer_add(drain->event, &again);
 }
@@ -107,7 +108,7 @@ drain_start(struct drain *drain, uint64_t over_usec)
 	conns_read_clock(drain->conns);
 	drain->start_usec = drain->conns->now_usec;
 	drain->over_usec = over_usec;
-	drain->start_count = drain->conns->count;
+	drain->start_count = drain->conns->count - drain->conns->lingering;
 	drain->phase = drain_random(drain) / 0x1p32;
 	drain->running = true;
 	drain_choose_order(drain);

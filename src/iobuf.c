@@ -192,6 +192,45 @@ iobuf_peek(const struct iobuf *buf, struct iovec *vectors, int max)
 	return n;
 }
 
+/* How many of the first `length` bytes are in this chunk. */
+static size_t
+iobuf_chunk_front(const struct iobuf_chunk *chunk, size_t length)
+{
+	size_t waiting = chunk->end - chunk->start;
+
+	return length < waiting ? length : waiting;
+}
+
+void
+iobuf_copy(const struct iobuf *buf, void *to, size_t length)
+{
+	char *bytes = to;
+
+	assert(length <= buf->length_bytes);
+	for (const struct iobuf_chunk *chunk = buf->head; length > 0; chunk = chunk->next) {
+		size_t n = iobuf_chunk_front(chunk, length);
+
+		memcpy(bytes, chunk->data + chunk->start, n);
+		bytes += n;
+		length -= n;
+	}
+}
+
+void
+iobuf_overwrite(struct iobuf *buf, const void *from, size_t length)
+{
+	const char *bytes = from;
+
+	assert(length <= buf->length_bytes);
+	for (struct iobuf_chunk *chunk = buf->head; length > 0; chunk = chunk->next) {
+		size_t n = iobuf_chunk_front(chunk, length);
+
+		memcpy(chunk->data + chunk->start, bytes, n);
+		bytes += n;
+		length -= n;
+	}
+}
+
 void
 iobuf_consume(struct iobuf_pool *pool, struct iobuf *buf, size_t length)
 {

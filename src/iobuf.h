@@ -52,6 +52,12 @@ int iobuf_append(
 /* Points up to `max` vectors at the first bytes; returns how many it filled. */
 int iobuf_peek(const struct iobuf *buf, struct iovec *vectors, int max);
 
+/* Copies the first `length` bytes (at most length_bytes; asserted), which stay. */
+void iobuf_copy(const struct iobuf *buf, void *to, size_t length);
+
+/* Writes over the first `length` bytes (at most length_bytes; asserted). */
+void iobuf_overwrite(struct iobuf *buf, const void *from, size_t length);
+
 /* Drops the first `length` bytes (at most length_bytes; asserted). */
 void iobuf_consume(struct iobuf_pool *pool, struct iobuf *buf, size_t length);
 

@@ -2,13 +2,22 @@
 #include "proto_raw.h"
 
 static void
-proto_raw_input(struct conns *conns, struct conn *conn, const void *data, size_t length)
+proto_raw_input(struct conns *conns, struct conn *conn, uint8_t *data, size_t length)
 {
-	conn_listener(conns, conn)->service->input(conns, conn, data, length);
+	const struct conn_message message = {
+		.data = data, .length = length, .flags = MESSAGE_WHOLE};
+
+	conn_deliver(conns, conn, &message);
+}
+
+static int
+proto_raw_send(struct conns *conns, struct conn *conn, const struct conn_message *message)
+{
+	return conn_write(conns, conn, message->data, message->length);
 }
 
 const struct proto_ops PROTO_RAW = {
 	.name = "raw",
 	.input = proto_raw_input,
-	.send = conn_write,
+	.send = proto_raw_send,
 };

@@ -4,16 +4,10 @@
 /* A client that does not read is not read from either, until it has taken what waits for it: the
  * queue never holds more than one read. */
 static void
-service_echo_input(struct conns *conns, struct conn *conn, const void *data, size_t length)
+service_echo_message(struct conns *conns, struct conn *conn, const struct conn_message *message)
 {
-	if (conn_send(conns, conn, data, length) == 0 && conn->out)
+	if (conn_send(conns, conn, message) == 0)
 		conn_pause(conns, conn);
-}
-
-static void
-service_echo_drained(struct conns *conns, struct conn *conn)
-{
-	conn_resume(conns, conn);
 }
 
 static void
@@ -24,7 +18,7 @@ service_echo_eof(struct conns *conns, struct conn *conn)
 
 const struct service_ops SERVICE_ECHO = {
 	.name = "echo",
-	.input = service_echo_input,
+	.streams = true,
+	.message = service_echo_message,
 	.eof = service_echo_eof,
-	.drained = service_echo_drained,
 };

@@ -13,7 +13,9 @@
 #include "clock.h"
 #include "log.h"
 #include "notify.h"
+#include "proto_framed.h"
 #include "proto_raw.h"
+#include "proto_ws.h"
 #include "service_echo.h"
 #include "service_hold.h"
 
@@ -27,6 +29,12 @@ _Static_assert(WORKER_REPORT_MAX * sizeof(struct control_peer) + sizeof(struct c
 static const struct service_ops *const SERVICES[] = {
 	[CONF_SERVICE_HOLD] = &SERVICE_HOLD,
 	[CONF_SERVICE_ECHO] = &SERVICE_ECHO,
+};
+
+static const struct proto_ops *const FRAMINGS[] = {
+	[CONF_FRAMING_NONE] = &PROTO_RAW,
+	[CONF_FRAMING_LINE] = &PROTO_LINE,
+	[CONF_FRAMING_LENGTH32] = &PROTO_LENGTH32,
 };
 
 void
@@ -86,32 +94,61 @@ worker_set_tick(struct worker *worker)
 	event_add(worker->tick_event, &tick);
 }
 
+static const struct proto_ops *
+worker_proto(const struct conf_listener *from)
+{
+	return from->protocol == CONF_PROTOCOL_WEBSOCKET ? &PROTO_WS : FRAMINGS[from->framing];
+}
+
+static struct ws_texts
+worker_texts(const struct conf_texts *from)
+{
+	return (struct ws_texts){.items = from->items, .n = from->n};
+}
+
+static void
+worker_apply_listener(struct worker *worker, size_t i)
+{
+	const struct conf_listener *from = &worker->conf->listeners[i];
+
+	worker->ws_policies[i] = (struct ws_policy){
+		.paths = worker_texts(&from->ws_paths),
+		.hosts = worker_texts(&from->ws_hosts),
+		.origins = worker_texts(&from->ws_origins),
+		.subprotocols = worker_texts(&from->ws_subprotocols),
+		.health_path = from->ws_health_path,
+	};
+	worker->conns.listeners[i] = (struct conn_listener){
+		.proto = worker_proto(from),
+		.service = SERVICES[from->service],
+		.first_byte_timeout_usec = from->first_byte_timeout,
+		.idle_timeout_usec = from->idle_timeout,
+		.lifetime_usec = from->lifetime,
+		.handshake_timeout_usec = from->ws_handshake_timeout,
+		.linger_usec = from->protocol == CONF_PROTOCOL_WEBSOCKET ? from->ws_close_timeout
+									 : WORKER_LINGER_USEC,
+		.lifetime_jitter = (unsigned)worker->conf->lifetime_jitter,
+		.queued_max = from->queued_per_connection,
+		.message_max = from->message_max,
+		.heartbeat_usec = from->heartbeat_interval,
+		.heartbeat = from->heartbeat_payload,
+		.heartbeat_length = strlen(from->heartbeat_payload),
+		.ping_usec = from->ws_ping_interval,
+		.ws_head_max = from->ws_head_max,
+		.ws_policy = &worker->ws_policies[i],
+	};
+}
+
 /* The part of the configuration that connections look at. */
 static void
 worker_apply_conf(struct worker *worker)
 {
-	struct conns *conns = &worker->conns;
-
 	worker_set_tick(worker);
 
 	log_set_level((enum log_level)worker->conf->log_level);
-	conns->queued_limit = worker->conf->queued_total;
-	for (size_t i = 0; i < worker->conf->n_listeners; i++) {
-		const struct conf_listener *from = &worker->conf->listeners[i];
-
-		conns->listeners[i] = (struct conn_listener){
-			.proto = &PROTO_RAW,
-			.service = SERVICES[from->service],
-			.first_byte_timeout_usec = from->first_byte_timeout,
-			.idle_timeout_usec = from->idle_timeout,
-			.lifetime_usec = from->lifetime,
-			.lifetime_jitter = (unsigned)worker->conf->lifetime_jitter,
-			.queued_max = from->queued_per_connection,
-			.heartbeat_usec = from->heartbeat_interval,
-			.heartbeat = from->heartbeat_payload,
-			.heartbeat_length = strlen(from->heartbeat_payload),
-		};
-	}
+	worker->conns.queued_limit = worker->conf->queued_total;
+	for (size_t i = 0; i < worker->conf->n_listeners; i++)
+		worker_apply_listener(worker, i);
 }
 
 /* A connection of the process before: the supervisor has checked what it needs of the record. */
@@ -389,6 +426,18 @@ worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
 	return r;
 }
 
+/* A word to the client, if its protocol has one, but no time for an answer. */
+static void
+worker_close(struct worker *worker, struct conn *conn)
+{
+	enum close_reason reason = worker->stop_flags ? CLOSE_PARK_FAILED : CLOSE_SHUTDOWN;
+
+	if (conn->state != CONN_FREE && conn->state != CONN_CLOSING)
+		conn_end(&worker->conns, conn, reason);
+	if (conn->state != CONN_FREE)
+		conn_close(&worker->conns, conn, reason);
+}
+
 static void
 worker_done(struct worker *worker)
 {
@@ -397,9 +446,7 @@ worker_done(struct worker *worker)
 	if (worker->stop_flags)
 		worker_park(worker);
 	for (uint32_t fd = 0; fd < conns->fd_end; fd++)
-		if (conns->table[fd].state != CONN_FREE)
-			conn_close(conns, &conns->table[fd],
-				worker->stop_flags ? CLOSE_PARK_FAILED : CLOSE_SHUTDOWN);
+		worker_close(worker, &conns->table[fd]);
 	worker_report_closed(worker);
 	drain_done(&worker->drain);
 	sweep_done(&worker->recount);

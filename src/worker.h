@@ -13,9 +13,13 @@
 #include "drain.h"
 #include "parkset.h"
 #include "sweep.h"
+#include "ws_handshake.h"
 
 #define WORKER_TICK_USEC 1000000 /* how often a worker shows that it lives, or more often: */
 #define WORKER_TICKS_MIN 4       /* so often at least within worker_timeout */
+
+/* How long a client that closed its side may take to read what is queued for it. */
+#define WORKER_LINGER_USEC 30000000u
 
 /* What waits until the end of the turn, to be told to the supervisor in one message. */
 #define WORKER_REPORT_MAX 500
@@ -28,6 +32,7 @@ struct worker {
 	struct parkset *parkset; /* what the processes before parked; until RESTORED */
 	struct channel channel;
 	struct conns conns;
+	struct ws_policy ws_policies[CONF_LISTENERS_MAX];
 	struct event *tick_event, *wheel_event;
 	uint64_t wheel_armed_usec; /* what wheel_event is set to; 0: nothing */
 	struct sweep retime;       /* after a reload */

@@ -73,7 +73,7 @@ worker_query(struct worker *worker, const struct control_message *message)
 		}
 		worker_query_fill(conns, conn, &peer, &details[answer.count++]);
 		if (message->header.flags & CONTROL_FLAG_KILL)
-			conn_close(conns, conn, CLOSE_KILLED);
+			conn_end(conns, conn, CLOSE_KILLED);
 	}
 	answer.flags = CONTROL_FLAG_LAST;
 	worker_send(worker, &answer, details);

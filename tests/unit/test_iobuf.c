@@ -412,6 +412,35 @@ fill_pattern(void **state)
 	return 0;
 }
 
+static void
+test_copy_and_overwrite_at_the_front(void **state)
+{
+	static const char other[2 * CHUNK + 2];
+	static char copy[2 * CHUNK + 2];
+	struct iobuf_pool pool;
+	struct iobuf *buf;
+
+	(void)state;
+	iobuf_pool_init(&pool);
+	buf = new_iobuf(&pool);
+	append(&pool, buf, 3 * CHUNK);
+	iobuf_consume(&pool, buf, 7);
+	iobuf_copy(buf, copy, 0);
+	for (size_t length = 2 * CHUNK - 8; length <= 2 * CHUNK + 2; length++) {
+		memset(copy, 'x', sizeof(copy));
+		iobuf_copy(buf, copy, length);
+		assert_memory_equal(copy, pattern + 7, length);
+		assert_true(length == sizeof(copy) || copy[length] == 'x');
+	}
+	iobuf_overwrite(buf, other, CHUNK);
+	assert_int_equal(buf->length_bytes, 3 * CHUNK - 7);
+	iobuf_copy(buf, copy, CHUNK + 1);
+	assert_memory_equal(copy, other, CHUNK);
+	assert_int_equal(copy[CHUNK], pattern[CHUNK + 7]);
+	iobuf_free(&pool, buf);
+	iobuf_pool_done(&pool);
+}
+
 int
 main(void)
 {
@@ -430,6 +459,7 @@ main(void)
 		cmocka_unit_test(test_append_without_memory_changes_nothing),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_random_walk_beside_a_flat_buffer),
+		cmocka_unit_test(test_copy_and_overwrite_at_the_front),
 	};
 
 	return cmocka_run_group_tests(tests, fill_pattern, NULL);

@@ -1,0 +1,128 @@
+/* Tests of conf_texts. */
+#include "fixture.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "conf_texts.h"
+
+static int
+parse(const char *text, struct conf_texts *ret_texts)
+{
+	json_t *json = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	int r;
+
+	assert_non_null(json);
+	r = conf_texts_from_json(json, ret_texts);
+	json_decref(json);
+	return r;
+}
+
+static void
+assert_refused(const char *text)
+{
+	struct conf_texts texts = {0};
+
+	if (parse(text, &texts) != -EINVAL)
+		fail_msg("not refused: %s", text);
+	assert_null(texts.items);
+}
+
+static void
+test_a_list_is_read_and_printed(void **state)
+{
+	struct conf_texts texts;
+	json_t *json;
+	char *text;
+
+	(void)state;
+	assert_int_equal(parse("[\"/a*\", \"b\"]", &texts), 0);
+	assert_int_equal(texts.n, 2);
+	assert_string_equal(texts.items[0], "/a*");
+	assert_string_equal(texts.items[1], "b");
+	json = conf_texts_to_json(&texts);
+	text = json_dumps(json, JSON_COMPACT);
+	assert_string_equal(text, "[\"/a*\",\"b\"]");
+	free(text);
+	json_decref(json);
+	conf_texts_done(&texts);
+	assert_null(texts.items);
+}
+
+static void
+test_an_empty_list_is_a_list(void **state)
+{
+	struct conf_texts texts;
+
+	(void)state;
+	assert_int_equal(parse("[]", &texts), 0);
+	assert_int_equal(texts.n, 0);
+	conf_texts_done(&texts);
+}
+
+static void
+test_what_no_header_field_could_hold_is_refused(void **state)
+{
+	(void)state;
+	assert_refused("\"a\"");
+	assert_refused("{}");
+	assert_refused("[1]");
+	assert_refused("[\"\"]");
+	assert_refused("[\"a\", \"b c\"]");
+	assert_refused("[\"a,b\"]");
+	assert_refused("[\"a\\r\\nb\"]");
+	assert_refused("[\"a\\u0000\"]");
+	assert_refused("[\"\xc3\xbc\"]");
+	assert_refused("[\"\\u007f\"]");
+}
+
+static void
+test_a_text_has_255_bytes_at_most(void **state)
+{
+	struct conf_texts texts;
+	char json[512];
+
+	(void)state;
+	snprintf(json, sizeof(json), "[\"%0255d\"]", 0);
+	assert_int_equal(parse(json, &texts), 0);
+	assert_int_equal(strlen(texts.items[0]), 255);
+	conf_texts_done(&texts);
+	snprintf(json, sizeof(json), "[\"%0256d\"]", 0);
+	assert_refused(json);
+}
+
+static void
+test_copies_are_equal_and_of_their_own(void **state)
+{
+	struct conf_texts texts, copy, other;
+
+	(void)state;
+	assert_int_equal(parse("[\"a\", \"b\"]", &texts), 0);
+	assert_int_equal(conf_texts_copy(&texts, &copy), 0);
+	assert_true(conf_texts_equal(&texts, &copy));
+	conf_texts_done(&texts);
+	assert_string_equal(copy.items[1], "b");
+	assert_int_equal(parse("[\"a\"]", &other), 0);
+	assert_false(conf_texts_equal(&copy, &other));
+	assert_false(conf_texts_equal(&other, &copy));
+	conf_texts_done(&other);
+	assert_int_equal(parse("[\"a\", \"c\"]", &other), 0);
+	assert_false(conf_texts_equal(&copy, &other));
+	conf_texts_done(&other);
+	conf_texts_done(&copy);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_list_is_read_and_printed),
+		cmocka_unit_test(test_an_empty_list_is_a_list),
+		cmocka_unit_test(test_what_no_header_field_could_hold_is_refused),
+		cmocka_unit_test(test_a_text_has_255_bytes_at_most),
+		cmocka_unit_test(test_copies_are_equal_and_of_their_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
