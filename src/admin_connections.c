@@ -38,6 +38,8 @@ admin_conn_state(const struct inspect_result *result)
 {
 	if (result->handover)
 		return "handover";
+	if (result->details.state == CONN_HANDSHAKE)
+		return "handshake";
 	return result->details.state == CONN_CLOSING ? "closing" : "open";
 }
 
