@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "bench_connect.h"
+#include "bench_ws.h"
 
 #define EVENTS 256
 #define READS 16 /* of one connection in a row, before others get their turn */
@@ -73,7 +74,9 @@ bench_client_read(struct bench_client *client, uint32_t index, bool ends)
 		}
 		bench_slot_add(client->slot, BENCH_RECEIVED_BYTES, n);
 		bench_slot_add(client->slot, BENCH_ARRIVALS, 1);
-		if (client->work->received)
+		if (client->ws)
+			bench_ws_received(client, index, client->buffer, (size_t)n);
+		else if (client->work->received)
 			client->work->received(client, index, client->buffer, (size_t)n);
 		if (conn->state != BENCH_STATE_UP)
 			return;
@@ -94,7 +97,7 @@ bench_client_event(struct bench_client *client, const struct epoll_event *event)
 	if (index == INDEX_WAKE)
 		return;
 	conn = &client->conns[index];
-	if (conn->state == BENCH_STATE_CONNECTING)
+	if (conn->state == BENCH_STATE_CONNECTING || conn->state == BENCH_STATE_SHAKING)
 		bench_connect_event(client, index, events);
 	if (conn->state != BENCH_STATE_UP)
 		return;
@@ -265,6 +268,9 @@ bench_client_init(struct bench_client *client)
 	client->random = client->now_nsec * (client->first + 1) | 1;
 	for (uint32_t i = 0; i < client->n; i++)
 		bench_connect_queue(client, i);
+	r = bench_ws_init(client);
+	if (r < 0)
+		return r;
 	return client->work->init ? client->work->init(client) : 0;
 }
 
@@ -273,6 +279,7 @@ bench_client_done(struct bench_client *client)
 {
 	if (client->work->done)
 		client->work->done(client);
+	bench_ws_done(client);
 	bench_ring_done(&client->queue);
 	free(client->buffer);
 	free(client->conns);

@@ -22,6 +22,7 @@
 enum bench_state {
 	BENCH_STATE_QUEUED, /* in the queue of those to connect */
 	BENCH_STATE_CONNECTING,
+	BENCH_STATE_SHAKING, /* TCP is up; the answer to the WebSocket handshake is to come */
 	BENCH_STATE_UP,
 	BENCH_STATE_WAITING, /* its timer says when it is queued */
 	BENCH_STATE_ENDED,
@@ -36,7 +37,7 @@ enum bench_flag {
 
 /* Messages on a connection are numbered; those from `done` up to `due` are under way. */
 struct bench_conn_echo {
-	uint64_t unsent_bytes;
+	uint64_t unsent_bytes; /* heads of frames included */
 	uint32_t due, done;
 	uint32_t partial_bytes; /* of the next echo that have come */
 	uint16_t sent_at, received_at;
@@ -46,9 +47,13 @@ struct bench_conn_receive {
 	uint64_t since_nsec; /* up and measured since */
 };
 
+struct bench_conn_slow {
+	uint16_t sent_at; /* in what is sent over and over */
+};
+
 struct bench_conn {
 	struct wheel_node timer;
-	int fd; /* valid when CONNECTING or UP */
+	int fd; /* valid when CONNECTING, SHAKING or UP */
 	uint8_t state, flags;
 	uint16_t attempts;   /* connects that failed in a row */
 	uint64_t stamp_nsec; /* start of the connect; later the workload's: last arrival or send */
@@ -56,6 +61,7 @@ struct bench_conn {
 	union {
 		struct bench_conn_echo echo;
 		struct bench_conn_receive receive;
+		struct bench_conn_slow slow;
 	};
 };
 
@@ -87,6 +93,7 @@ struct bench_client {
 
 	const struct bench_work *work;
 	struct bench_echo *echo;
+	struct bench_ws *ws; /* NULL: the protocol is raw */
 	double heartbeats_due;
 	struct bench_pace churn;
 	uint32_t churn_n, churn_next; /* the first churn_n connections take turns */

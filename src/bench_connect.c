@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bench_client.h"
+#include "bench_ws.h"
 
 #define BATCH 16            /* connects before events are looked at again */
 #define PAUSE_NSEC 1000000u /* after a Unix socket said that its backlog is full */
@@ -247,23 +248,44 @@ bench_connect_up(struct bench_client *client, uint32_t index)
 		client->work->up(client, index);
 }
 
+/* TCP is up. Returns 0 when the connection is, EAGAIN when its protocol wants an answer first, or
+ * another positive errno. */
+static int
+bench_connect_shake(struct bench_client *client, uint32_t index)
+{
+	int error;
+
+	if (!client->ws)
+		return 0;
+	error = bench_ws_ask(client, index);
+	if (error)
+		return error;
+	client->conns[index].state = BENCH_STATE_SHAKING;
+	return EAGAIN;
+}
+
 void
 bench_connect_event(struct bench_client *client, uint32_t index, uint32_t events)
 {
-	int error = 0;
+	int fd = client->conns[index].fd, error = 0;
 
 	if (events & (EPOLLERR | EPOLLHUP))
-		error = bench_connect_socket_error(client->conns[index].fd);
-	if (error)
-		bench_connect_abort(client, index, error);
-	else if (events & (EPOLLOUT | EPOLLHUP))
+		error = bench_connect_socket_error(fd);
+	if (!error && client->conns[index].state == BENCH_STATE_SHAKING)
+		error = bench_ws_hear(client, index);
+	else if (!error)
+		error = events & (EPOLLOUT | EPOLLHUP) ? bench_connect_shake(client, index)
+						       : EAGAIN;
+	if (error == 0)
 		bench_connect_up(client, index);
+	else if (error != EAGAIN)
+		bench_connect_abort(client, index, error);
 }
 
 void
 bench_connect_timer(struct bench_client *client, uint32_t index)
 {
-	if (client->conns[index].state == BENCH_STATE_CONNECTING) {
+	if (client->conns[index].state != BENCH_STATE_WAITING) {
 		bench_connect_abort(client, index, ETIMEDOUT);
 	} else {
 		client->n_waiting--;
@@ -277,6 +299,7 @@ bench_connect_down(struct bench_client *client, uint32_t index)
 	struct bench_conn *conn = &client->conns[index];
 
 	conn->state = BENCH_STATE_ENDED;
+	bench_ws_forget(client, index);
 	bench_connect_count(client, BENCH_UP, -1);
 	if (client->work->down)
 		client->work->down(client, index);
@@ -323,7 +346,8 @@ bench_connect_close_all(struct bench_client *client)
 	for (uint32_t i = 0; i < client->n; i++) {
 		if (client->conns[i].state == BENCH_STATE_UP)
 			bench_connect_drop(client, i, false);
-		else if (client->conns[i].state == BENCH_STATE_CONNECTING)
+		else if (client->conns[i].state == BENCH_STATE_CONNECTING ||
+			 client->conns[i].state == BENCH_STATE_SHAKING)
 			(void)close(client->conns[i].fd);
 	}
 }

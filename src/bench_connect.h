@@ -18,7 +18,7 @@ void bench_connect_queue(struct bench_client *client, uint32_t index);
  * BENCH_NEVER if only an event or a timer can give it something to do. */
 uint64_t bench_connect_turn(struct bench_client *client);
 
-/* What epoll said of a connection that is CONNECTING. */
+/* What epoll said of a connection that is CONNECTING or SHAKING. */
 void bench_connect_event(struct bench_client *client, uint32_t index, uint32_t events);
 
 /* The timer of a connection: its connect took too long, or its wait is over. */

@@ -25,6 +25,11 @@ const struct bench_option_row BENCH_OPTION_ROWS[] = {
 };
 const unsigned BENCH_OPTION_ROW_COUNT = sizeof(BENCH_OPTION_ROWS) / sizeof(BENCH_OPTION_ROWS[0]);
 
+static const char *const PROTOCOL_NAMES[BENCH_PROTOCOL_COUNT] = {
+	[BENCH_PROTOCOL_RAW] = "raw",
+	[BENCH_PROTOCOL_WEBSOCKET] = "websocket",
+};
+
 static const char *const WORKLOAD_NAMES[BENCH_WORKLOAD_COUNT] = {
 	[BENCH_WORKLOAD_IDLE] = "idle",
 	[BENCH_WORKLOAD_RECEIVE] = "receive",
@@ -33,6 +38,12 @@ static const char *const WORKLOAD_NAMES[BENCH_WORKLOAD_COUNT] = {
 	[BENCH_WORKLOAD_CHURN] = "churn",
 	[BENCH_WORKLOAD_STORM] = "storm",
 };
+
+const char *
+bench_protocol_name(enum bench_protocol protocol)
+{
+	return PROTOCOL_NAMES[protocol];
+}
 
 const char *
 bench_workload_name(enum bench_workload workload)
@@ -115,6 +126,30 @@ parse_backoff(const char *text, struct bench_options *options)
 		       &options->backoff_max_usec);
 }
 
+/* What goes into the head of a handshake as it is. */
+static bool
+parse_visible(const char *text, uint64_t min, uint64_t max, const char **ret_text)
+{
+	size_t length = strlen(text);
+
+	for (size_t i = 0; i < length; i++)
+		if (text[i] <= ' ' || text[i] > '~')
+			return false;
+	*ret_text = text;
+	return length >= min && length <= max;
+}
+
+static bool
+parse_protocol(const char *text, enum bench_protocol *ret_protocol)
+{
+	for (unsigned i = 0; i < BENCH_PROTOCOL_COUNT; i++)
+		if (strcmp(text, PROTOCOL_NAMES[i]) == 0) {
+			*ret_protocol = (enum bench_protocol)i;
+			return true;
+		}
+	return false;
+}
+
 static bool
 parse_workload(const char *text, enum bench_workload *ret_workload)
 {
@@ -170,6 +205,10 @@ bench_option_parse(
 	case BENCH_OPTION_TEXT:
 		*(const char **)field = text;
 		return true;
+	case BENCH_OPTION_VISIBLE:
+		return parse_visible(text, row->min, row->max, field);
+	case BENCH_OPTION_PROTOCOL:
+		return parse_protocol(text, field);
 	case BENCH_OPTION_SOURCE:
 		return parse_source(text, options);
 	case BENCH_OPTION_BACKOFF:

@@ -48,6 +48,11 @@ bench_options_finish(struct bench_options *options, struct mg_error *reterr_erro
 			reterr_error, -EINVAL, "--heartbeat-interval is for --workload receive");
 	if (options->coalesce_usec && !receives)
 		return mg_error_set(reterr_error, -EINVAL, "--coalesce is for --workload receive");
+	if (*options->path != '/')
+		return mg_error_set(reterr_error, -EINVAL,
+			"--path: found \"%s\", allowed are paths "
+			"that begin with /",
+			options->path);
 	if (options->workload == BENCH_WORKLOAD_STORM && options->churn_rate > 0)
 		return mg_error_set(reterr_error, -EINVAL, "a storm does not churn");
 	return 0;

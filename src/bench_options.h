@@ -18,6 +18,12 @@
 
 #define BENCH_SIZE_MAX (16u << 20) /* of an echo message */
 
+enum bench_protocol {
+	BENCH_PROTOCOL_RAW,
+	BENCH_PROTOCOL_WEBSOCKET,
+	BENCH_PROTOCOL_COUNT,
+};
+
 enum bench_workload {
 	BENCH_WORKLOAD_IDLE,
 	BENCH_WORKLOAD_RECEIVE,
@@ -41,6 +47,9 @@ struct bench_options {
 	bool reconnect, reset;
 	uint64_t backoff_min_usec, backoff_max_usec; /* 0: none */
 	uint32_t receive_buffer_bytes;               /* 0: the kernel's */
+
+	enum bench_protocol protocol;
+	const char *path, *host; /* of the handshake */
 
 	enum bench_workload workload;
 	uint64_t duration_usec;
@@ -75,6 +84,7 @@ enum bench_options_result bench_options_parse(
 
 void bench_options_help(FILE *out);
 
+const char *bench_protocol_name(enum bench_protocol protocol);
 const char *bench_workload_name(enum bench_workload workload);
 
 #endif

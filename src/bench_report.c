@@ -79,10 +79,10 @@ report_connections(FILE *out, const struct bench_options *options, const struct 
 	const uint64_t *ready = result->ready.counters, *end = result->end.counters;
 	char a[BENCH_TEXT_MAX], b[BENCH_TEXT_MAX];
 
-	report_row(out, "workload", "%s: %s connections, %u client process%s, %u source%s",
+	report_row(out, "workload", "%s: %s %sconnections, %u client process%s, %u source%s",
 		bench_workload_name(options->workload), bench_format_count(options->connections, a),
-		plan->processes, plan->processes == 1 ? "" : "es", plan->sources,
-		plan->sources == 1 ? "" : "s");
+		options->protocol == BENCH_PROTOCOL_WEBSOCKET ? "WebSocket " : "", plan->processes,
+		plan->processes == 1 ? "" : "es", plan->sources, plan->sources == 1 ? "" : "s");
 	report_row(out, "connected", "%s in %s, %s connects/s",
 		bench_format_count((double)ready[BENCH_CONNECTS], a),
 		bench_format_seconds(result->connect_seconds, b),

@@ -78,6 +78,7 @@ json_put_connections(json_t *object, const struct bench_options *options,
 	json_t *lost = json_object();
 	double seconds = result->connect_seconds;
 
+	json_put(object, "protocol", json_string(bench_protocol_name(options->protocol)), failures);
 	json_put(object, "workload", json_string(bench_workload_name(options->workload)), failures);
 	json_put(object, "connections", json_count(options->connections), failures);
 	json_put(object, "processes", json_count(plan->processes), failures);

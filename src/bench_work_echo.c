@@ -23,6 +23,7 @@
 
 #include "bench_client.h"
 #include "bench_connect.h"
+#include "bench_ws.h"
 
 #define BATCH 64             /* sends before answers are looked at again */
 #define PATTERN_BYTES 65536u /* positions are 16 bits and wrap by themselves */
@@ -31,7 +32,9 @@ _Static_assert(BENCH_BUFFER_BYTES <= PATTERN_BYTES, "what one read gives is comp
 
 struct bench_echo {
 	char pattern[2 * PATTERN_BYTES]; /* twice, so that a stretch never wraps */
-	bool runs;                       /* between begin and end */
+	uint8_t head[WS_HEAD_MAX];       /* what goes before each message; raw: nothing */
+	size_t head_length;
+	bool runs; /* between begin and end */
 	bool open_loop;
 	struct bench_pace pace; /* open loop */
 	struct bench_ring idle; /* closed loop: connections with nothing under way */
@@ -58,6 +61,9 @@ echo_init(struct bench_client *client)
 	if (!client->echo)
 		return -ENOMEM;
 	echo_fill_pattern(client);
+	if (client->ws)
+		client->echo->head_length =
+			bench_ws_head(client->options->size_bytes, client->echo->head);
 	client->echo->open_loop = client->options->echo_rate > 0;
 	if (concurrency == 0 || concurrency > client->plan->connections)
 		concurrency = client->plan->connections;
@@ -74,6 +80,42 @@ echo_done(struct bench_client *client)
 	free(client->echo);
 }
 
+/* How many bytes a message takes on its way. */
+static uint64_t
+echo_unit(const struct bench_client *client)
+{
+	return client->echo->head_length + client->options->size_bytes;
+}
+
+/* What is to be sent next: what is left of a message's head and some of its payload. Without heads
+ * all payload is one stretch. */
+static void
+echo_next(struct bench_client *client, const struct bench_conn_echo *state, struct iovec vectors[2])
+{
+	struct bench_echo *echo = client->echo;
+	uint64_t unit = echo_unit(client), rest = state->unsent_bytes, head = 0;
+
+	if (echo->head_length > 0) {
+		rest = rest % unit ? rest % unit : unit;
+		if (rest > client->options->size_bytes)
+			head = rest - client->options->size_bytes;
+	}
+	vectors[0] = (struct iovec){echo->head + echo->head_length - head, head};
+	rest -= head;
+	vectors[1] = (struct iovec){
+		echo->pattern + state->sent_at, rest < PATTERN_BYTES ? rest : PATTERN_BYTES};
+}
+
+/* How much payload is among what is not sent. */
+static uint64_t
+echo_unsent_payload(const struct bench_client *client, const struct bench_conn_echo *state)
+{
+	uint64_t unit = echo_unit(client), size = client->options->size_bytes;
+	uint64_t rest = state->unsent_bytes % unit;
+
+	return state->unsent_bytes / unit * size + (rest < size ? rest : size);
+}
+
 /* Sends what there is room for; the rest follows when epoll says that there is room again. May
  * lose the connection. */
 static void
@@ -83,11 +125,12 @@ echo_flush(struct bench_client *client, uint32_t index)
 	struct bench_conn_echo *state = &conn->echo;
 
 	while (state->unsent_bytes > 0) {
-		size_t length = state->unsent_bytes < PATTERN_BYTES ? (size_t)state->unsent_bytes
-								    : PATTERN_BYTES;
-		ssize_t n = send(
-			conn->fd, client->echo->pattern + state->sent_at, length, MSG_NOSIGNAL);
+		struct iovec vectors[2];
+		const struct msghdr message = {.msg_iov = vectors, .msg_iovlen = 2};
+		ssize_t n;
 
+		echo_next(client, state, vectors);
+		n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
@@ -97,7 +140,8 @@ echo_flush(struct bench_client *client, uint32_t index)
 		}
 		bench_slot_add(client->slot, BENCH_SENT_BYTES, n);
 		state->unsent_bytes -= (size_t)n;
-		state->sent_at = (uint16_t)(state->sent_at + n);
+		if ((size_t)n > vectors[0].iov_len)
+			state->sent_at = (uint16_t)(state->sent_at + n - vectors[0].iov_len);
 	}
 }
 
@@ -107,7 +151,7 @@ echo_send(struct bench_client *client, uint32_t index)
 	struct bench_conn_echo *state = &client->conns[index].echo;
 
 	state->due++;
-	state->unsent_bytes += client->options->size_bytes;
+	state->unsent_bytes += echo_unit(client);
 	client->echo->n_under_way++;
 	echo_flush(client, index);
 }
@@ -197,7 +241,7 @@ echo_matches(const struct bench_client *client, const struct bench_conn_echo *st
 	const char *data, size_t length)
 {
 	uint64_t expected = (uint64_t)(state->due - state->done) * client->options->size_bytes -
-			    state->partial_bytes - state->unsent_bytes;
+			    state->partial_bytes - echo_unsent_payload(client, state);
 
 	return length <= expected &&
 	       memcmp(data, client->echo->pattern + state->received_at, length) == 0;

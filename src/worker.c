@@ -166,6 +166,17 @@ worker_restore(struct worker *worker, const struct control_handover *handover, i
 		file->facts.parked_usec);
 }
 
+/* Before it takes connections, so that none of them waits for it. */
+static void
+worker_prepare_handshakes(const struct worker *worker)
+{
+	for (size_t i = 0; i < worker->conf->n_listeners; i++)
+		if (worker->conf->listeners[i].protocol == CONF_PROTOCOL_WEBSOCKET) {
+			ws_handshake_prepare();
+			return;
+		}
+}
+
 static void
 worker_on_handover(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
@@ -482,6 +493,7 @@ worker_run(unsigned index, const struct worker_heritage *heritage, int channel_f
 		return EXIT_FAILURE;
 	}
 	worker_apply_conf(worker);
+	worker_prepare_handshakes(worker);
 	worker_on_tick(-1, 0, worker);
 	worker_say(worker, CONTROL_READY, 0);
 	while (!worker->stopping) {

@@ -203,6 +203,15 @@ ws_handshake_accept(const char *key, char ret_accept[static WS_ACCEPT_LENGTH + 1
 	return 0;
 }
 
+void
+ws_handshake_prepare(void)
+{
+	static const char key[WS_KEY_LENGTH + 1] = "AAAAAAAAAAAAAAAAAAAAAA==";
+	char accept[WS_ACCEPT_LENGTH + 1];
+
+	(void)!ws_handshake_accept(key, accept);
+}
+
 /* The body is the status as text, for a person who looks at it with a browser. */
 size_t
 ws_handshake_refuse(enum ws_outcome outcome, char ret_answer[static WS_ANSWER_MAX])

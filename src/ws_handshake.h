@@ -56,4 +56,7 @@ size_t ws_handshake_refuse(enum ws_outcome outcome, char ret_answer[static WS_AN
 int ws_handshake_accept(
 	const char *key, char ret_accept[static WS_ACCEPT_LENGTH + 1]) MG_MUST_CHECK;
 
+/* Lets libcrypto make now what it would make at the first handshake. */
+void ws_handshake_prepare(void);
+
 #endif
