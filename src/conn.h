@@ -78,6 +78,7 @@ struct conn_message {
 /* How bytes become messages and messages bytes. All may close the connection. */
 struct proto_ops {
 	const char *name;
+	uint8_t tag; /* names it in a parked connection; no two have the same */
 	/* A connection begins as CONN_HANDSHAKE; conn_open() ends that. */
 	bool shakes_hands;
 	/* Bytes have come. They are the callee's, to change as well, until return. */
@@ -85,6 +86,8 @@ struct proto_ops {
 	/* Sends a message; a part of one only to whom parts were received from. 0, or -ECONNRESET:
 	 * the connection is closed. */
 	int (*send)(struct conns *conns, struct conn *conn, const struct conn_message *message);
+	/* Optional: is what was parked of a connection, in `in` and `proto`, what this protocol parks? */
+	bool (*is_sound)(const struct conn *conn);
 	/* Optional: tells the client that it ends and why, and ends it, now or soon. */
 	void (*end)(struct conns *conns, struct conn *conn, enum close_reason reason);
 	/* Optional, as those of a service: a moment of the protocol's own. */

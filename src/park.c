@@ -113,7 +113,7 @@ park_all(struct parking *parking)
 		(void)close(parking->near);
 }
 
-/* What waits for the client goes into the file. */
+/* What waits goes into the file. */
 static void
 park_queue(struct parking *parking, struct iobuf *queue)
 {
@@ -144,6 +144,8 @@ park_queues_and_leave(struct parking *parking)
 			continue;
 		if (conn->out)
 			park_queue(parking, conn->out);
+		if (conn->in)
+			park_queue(parking, conn->in);
 		conn_leave(conns, conn);
 	}
 }

@@ -36,12 +36,15 @@ struct parkfile_head {
 
 enum parkfile_state {
 	PARKFILE_OPEN = 0,
-	PARKFILE_CLOSING = 1, /* sends what waits, then closes */
+	PARKFILE_CLOSING = 1,   /* sends what waits, then closes */
+	PARKFILE_HANDSHAKE = 2, /* its protocol's handshake is under way */
 };
 
 enum parkfile_flag {
 	PARKFILE_GOT_BYTES = 1 << 0, /* the client has sent something */
 	PARKFILE_PAUSED = 1 << 1,    /* it is not read from */
+	PARKFILE_LINGERS = 1 << 2,   /* while CLOSING: goes on when what waits is sent */
+	PARKFILE_DEAF = 1 << 3,      /* what it still sends is thrown away */
 };
 
 /* New fields go to the end: where a record is shorter they are 0. Never change one that is here
@@ -58,7 +61,8 @@ struct parkfile_record {
 	uint8_t state;    /* enum parkfile_state */
 	uint8_t flags;    /* enum parkfile_flag */
 	uint8_t reason;   /* while PARKFILE_CLOSING: index into the facts' "close_reasons" */
-	uint8_t proto[PARKFILE_PROTO_BYTES]; /* the protocol's own state */
+	uint8_t proto
+		[PARKFILE_PROTO_BYTES]; /* the protocol's own state; the last byte is its tag */
 };
 
 _Static_assert(sizeof(struct parkfile_record) == 88, "the format of version 1");

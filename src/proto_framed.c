@@ -138,12 +138,14 @@ proto_length_send(struct conns *conns, struct conn *conn, const struct conn_mess
 
 const struct proto_ops PROTO_LINE = {
 	.name = "line",
+	.tag = 2,
 	.input = proto_line_input,
 	.send = proto_line_send,
 };
 
 const struct proto_ops PROTO_LENGTH32 = {
 	.name = "length32",
+	.tag = 3,
 	.input = proto_length_input,
 	.send = proto_length_send,
 };

@@ -18,6 +18,7 @@ proto_raw_send(struct conns *conns, struct conn *conn, const struct conn_message
 
 const struct proto_ops PROTO_RAW = {
 	.name = "raw",
+	.tag = 1,
 	.input = proto_raw_input,
 	.send = proto_raw_send,
 };

@@ -316,6 +316,20 @@ proto_ws_input(struct conns *conns, struct conn *conn, uint8_t *data, size_t len
 		proto_ws_read(conns, conn, data + taken, length - taken);
 }
 
+/* What was parked by an earlier version may be of another form. */
+static bool
+proto_ws_is_sound(const struct conn *conn)
+{
+	struct ws_reader reader;
+
+	if (!conn->in || conn->state == CONN_HANDSHAKE)
+		return true;
+	if (conn->in->length_bytes < sizeof(reader))
+		return false;
+	iobuf_copy(conn->in, &reader, sizeof(reader));
+	return ws_reader_is_sound(&reader);
+}
+
 /* Pings. */
 
 static uint64_t
@@ -352,8 +366,10 @@ proto_ws_timer(struct conns *conns, struct conn *conn)
 
 const struct proto_ops PROTO_WS = {
 	.name = "websocket",
+	.tag = 4,
 	.shakes_hands = true,
 	.input = proto_ws_input,
+	.is_sound = proto_ws_is_sound,
 	.send = proto_ws_send,
 	.end = proto_ws_end,
 	.next_timer = proto_ws_next_timer,

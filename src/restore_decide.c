@@ -48,7 +48,7 @@ restore_ages(const struct restore *restore)
 static bool
 restore_is_sound(const struct parkset_file *file, const struct parkfile_record *record)
 {
-	return record->state <= PARKFILE_CLOSING && record->peer.family <= ADDR_UNIX &&
+	return record->state <= PARKFILE_HANDSHAKE && record->peer.family <= ADDR_UNIX &&
 	       parkfile_waiting(&file->file, record);
 }
 

@@ -98,3 +98,9 @@ utf8_check(uint8_t *state, const void *data, size_t length)
 	*state = now;
 	return true;
 }
+
+bool
+utf8_is_state(uint8_t state)
+{
+	return state < UTF8_STATES;
+}

@@ -17,4 +17,7 @@
  * meaningless. Text that ends with a state other than UTF8_START ends within a character. */
 bool utf8_check(uint8_t *state, const void *data, size_t length);
 
+/* Whether this can be such a state. */
+bool utf8_is_state(uint8_t state);
+
 #endif

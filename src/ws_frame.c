@@ -311,6 +311,19 @@ ws_reader_is_idle(const struct ws_reader *reader)
 	return !reader->in_payload && reader->head_length == 0 && reader->message == 0;
 }
 
+bool
+ws_reader_is_sound(const struct ws_reader *reader)
+{
+	bool control = reader->in_payload && ws_reader_opcode(reader) & CONTROL;
+
+	return reader->version == 0 && reader->head_length <= WS_HEAD_MAX &&
+	       (reader->message == 0 || reader->message == WS_TEXT ||
+		       reader->message == WS_BINARY) &&
+	       utf8_is_state(reader->utf8) && reader->control_length <= WS_CONTROL_MAX &&
+	       (!control ||
+		       reader->left_bytes <= (uint64_t)WS_CONTROL_MAX - reader->control_length);
+}
+
 size_t
 ws_frame_put_head(uint8_t ret_head[static WS_HEAD_MAX], enum ws_opcode opcode, bool last,
 	uint64_t length, const uint8_t *mask)

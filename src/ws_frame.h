@@ -52,7 +52,8 @@ struct ws_reader {
 	uint8_t control_length;
 	uint8_t head[WS_HEAD_MAX];
 	uint8_t control[WS_CONTROL_MAX];
-	uint8_t pad[3];
+	uint8_t version; /* of this struct: 0 */
+	uint8_t pad[2];
 };
 
 _Static_assert(sizeof(struct ws_reader) == 168, "no holes: see above");
@@ -91,6 +92,9 @@ size_t ws_reader_next(struct ws_reader *reader, const struct ws_rules *rules, ui
 
 /* Whether nothing is under way, so that a zeroed reader would do as well. */
 bool ws_reader_is_idle(const struct ws_reader *reader);
+
+/* Whether these bytes can be a reader that is not idle. */
+bool ws_reader_is_sound(const struct ws_reader *reader);
 
 /* Masks or unmasks, and turns the mask so that it goes on from there. */
 void ws_mask(uint8_t *data, size_t length, uint8_t mask[static WS_MASK_BYTES]);

@@ -274,6 +274,35 @@ test_a_copied_reader_goes_on(void **state)
 	assert_data(WS_TEXT, false, true, "ll");
 }
 
+static void
+test_a_reader_from_elsewhere_is_looked_at(void **state)
+{
+	struct ws_reader bad;
+
+	(void)state;
+	assert_true(ws_reader_is_sound(&reader));
+	put_frame(WS_TEXT, "\xc3");
+	put("\x89\xfd\x01\x02\x03\x04"
+	    "abc",
+		9);
+	assert_data(WS_TEXT, true, false, "\xc3");
+	assert_more();
+	assert_true(ws_reader_is_sound(&reader));
+#define ASSERT_UNSOUND(change)                          \
+	do {                                            \
+		bad = reader;                           \
+		bad.change;                             \
+		assert_false(ws_reader_is_sound(&bad)); \
+	} while (0)
+	ASSERT_UNSOUND(version = 1);
+	ASSERT_UNSOUND(head_length = WS_HEAD_MAX + 1);
+	ASSERT_UNSOUND(message = 3);
+	ASSERT_UNSOUND(utf8 = 200);
+	ASSERT_UNSOUND(control_length = WS_CONTROL_MAX + 1);
+	ASSERT_UNSOUND(left_bytes = WS_CONTROL_MAX - 2);
+#undef ASSERT_UNSOUND
+}
+
 int
 main(void)
 {
@@ -295,6 +324,7 @@ main(void)
 		TEST(test_any_cut_into_pieces_gives_the_same_messages),
 		TEST(test_a_reader_is_idle_only_between_messages),
 		TEST(test_a_copied_reader_goes_on),
+		TEST(test_a_reader_from_elsewhere_is_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
