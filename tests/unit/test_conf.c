@@ -283,7 +283,6 @@ test_to_json_has_every_key(void **state)
 	listener = json_object_get(json_object_get(json, "listeners"), "a.b");
 	assert_int_equal(json_object_size(listener), 10);
 	assert_int_equal(json_object_size(json_object_get(listener, "limits")), 9);
-	assert_int_equal(json_object_size(json_object_get(listener, "websocket")), 9);
 	json_decref(json);
 	conf_free(conf);
 }
