@@ -79,7 +79,7 @@ def test_every_cut_of_a_handshake_goes_on(gateway):
         client.sendall(data[:cut])
     wait_queued(one, sum(cuts))
     replace(one)
-    assert {item["state"] for item in one.connections()} == {"handshake"}
+    wait_for(lambda: {item["state"] for item in one.connections()}, {"handshake"})
     for cut, client in zip(cuts, clients):
         client.sendall(data[cut:])
         assert Response(client.recv(4096).partition(b"\r\n\r\n")[0]).status == 101
@@ -128,7 +128,7 @@ def test_a_closing_handshake_goes_on(gateway):
         one.ok("DELETE", f"/connections/{one.connections()[0]['id']}")
         assert client.receive_close() == (1008, "killed")
         replace(one)
-        assert one.connections()[0]["state"] == "closing"
+        wait_for(lambda: one.connections()[0]["state"], "closing")
         client.send("of no interest")
         client.send_frame(CLOSE, close_payload(1008))
         assert client.is_at_end()
