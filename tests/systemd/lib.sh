@@ -3,6 +3,7 @@
 # The packages are in debs/. A scenario is a list of checks; each prints one line.
 # shellcheck shell=bash disable=SC2317,SC2034,SC1091
 failures=0
+PATIENCE=20
 CONF=/etc/millgate/millgate.json
 ADMIN=/run/millgate/admin.sock
 
@@ -39,9 +40,9 @@ not() {
 	! "$@"
 }
 
-# eventually COMMAND...: succeeds within 20 seconds; the limit is for a machine under load.
+# eventually COMMAND...: succeeds within PATIENCE seconds; that is for a machine under load.
 eventually() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + PATIENCE))
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || { "$@"; return; }
 		sleep 0.05
