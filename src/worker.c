@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -474,11 +475,16 @@ int
 worker_run(unsigned index, const struct worker_heritage *heritage, int channel_fd)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
+	sigset_t watchdog;
 	bool failed;
 	int r;
 
 	if (!worker)
 		return EXIT_FAILURE;
+	/* systemd's watchdog sends it to all processes, and means the supervisor; abort(3) still works. */
+	sigemptyset(&watchdog);
+	sigaddset(&watchdog, SIGABRT);
+	(void)sigprocmask(SIG_BLOCK, &watchdog, NULL);
 	worker->index = index;
 	worker->conf = heritage->conf;
 	worker->parkset = heritage->parkset;

@@ -406,7 +406,7 @@ def test_second_signal_kills_at_once(gateway):
         assert time.monotonic() - start < 3
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGABRT])
 def test_worker_does_not_heed_what_is_for_all_processes(gateway, sig):
     """systemd and terminals signal all at once: the supervisor says what it means for a worker."""
     one = gateway(config())

@@ -24,7 +24,7 @@ check "... and it listens" is active millgate-metrics.socket
 check "the units are free of faults" same "" systemd-analyze verify --man=no \
 	millgate-metrics.socket millgate-metrics@x.socket millgate.service millgate@x.service
 connect
-check "the metrics are there" eventually says '^millgate_connections_current 1' ask GET /metrics
+check "the metrics are there" eventually says '^millgate_connections_current 2' ask GET /metrics
 check "... as Prometheus wants them" says '^Content-Type: text/plain; version=0.0.4' ask GET /metrics
 check "the health is there" says '"status": "ok"' ask GET /health
 check "nothing else is" says '^HTTP/1.1 404 ' ask GET /stats

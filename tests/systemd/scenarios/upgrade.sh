@@ -35,15 +35,19 @@ check "... the sockets listened all the time" same "$since" \
 	property ActiveEnterTimestampMonotonic millgate.socket
 check "... an edited configuration stays" same "  " tail -n 1 "$CONF"
 connect
-check "... a client is held" eventually same 1 connections
+check "... a client is held, and the one of before" eventually same 2 connections
 
+cp "$CONF" good.json
 echo '{ "workres": 1 }' >"$CONF"
 rebuild 90.3 >/dev/null
 check "an upgrade with a bad configuration does not fail the installation" \
 	install_debs ./millgate-90.3.deb
-check "... but the service" is failed
-check "... and systemctl status tells why" says 'millgate.json:.*workres' systemctl status millgate
-check "... which is not tried again" same 0 property NRestarts
+check "... but the service" eventually says '^[1-9]' property NRestarts
+check "... and systemctl status tells why" \
+	eventually says 'millgate.json:.*workres' systemctl status millgate
+cp good.json "$CONF"
+check "... with a good one it starts" eventually is active
+check "... and has the clients of before" eventually same 2 connections
 
 check "it is removed" apt-get -q -y remove millgate
 check "... nothing of it runs" not pgrep millgated
