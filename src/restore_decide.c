@@ -13,7 +13,7 @@
 #include "restore_private.h"
 
 struct restore_age {
-	uint64_t opened_usec;
+	uint64_t opened_usec, id;
 	uint32_t epoch, file, record;
 };
 
@@ -24,6 +24,8 @@ restore_compare_ages(const void *a, const void *b)
 
 	if (x->opened_usec != y->opened_usec)
 		return x->opened_usec < y->opened_usec ? -1 : 1;
+	if (x->id != y->id)
+		return x->id < y->id ? -1 : 1;
 	return (x->epoch < y->epoch) - (x->epoch > y->epoch);
 }
 
@@ -36,9 +38,12 @@ restore_ages(const struct restore *restore)
 	for (unsigned f = 0; ages && f < restore->set.n_files; f++) {
 		const struct parkfile *file = &restore->set.files[f].file;
 
-		for (uint64_t i = 0; i < file->head.n_records; i++)
-			*next++ = (struct restore_age){parkfile_record(file, i).opened_usec,
+		for (uint64_t i = 0; i < file->head.n_records; i++) {
+			struct parkfile_record record = parkfile_record(file, i);
+
+			*next++ = (struct restore_age){record.opened_usec, record.id,
 				restore->set.files[f].epoch, f, (uint32_t)i};
+		}
 	}
 	if (ages)
 		qsort(ages, restore->n_parked, sizeof(*ages), restore_compare_ages);
@@ -67,8 +72,17 @@ restore_admit(struct restore *restore, const struct parkfile_record *record, uin
 	return RESTORE_KEEP;
 }
 
-/* enum restore_fate, or a close_reason. A process that is killed while it takes up connections leaves
- * some in two files: they are where the later one says, which comes first. */
+/* Is it the same connection as the one before it? A process that is killed while it takes up
+ * connections leaves some in two files: they are where the later one says, which comes first. What
+ * is decided there holds, also when it is closed. */
+static bool
+restore_is_again(const struct restore_age *ages, uint64_t i)
+{
+	return i > 0 && ages[i - 1].opened_usec == ages[i].opened_usec &&
+	       ages[i - 1].id == ages[i].id;
+}
+
+/* enum restore_fate, or a close_reason. */
 static uint8_t
 restore_judge(struct restore *restore, const struct parkset_file *file,
 	const struct parkfile_record *record)
@@ -134,11 +148,14 @@ restore_count_missing(struct restore *restore)
 
 /* Above every generation that an id may have. Of a supervisor that was killed only the ids that
  * were parked are known; a slot is used again only after ROSTER_QUARANTINE others were, so what it
- * gave out beyond them in the meantime is bounded by far. */
+ * gave out beyond them in the meantime is bounded by far. By its epoch it stays above what this has
+ * said for one that was killed before it, and of which no connection may be left. */
 static uint32_t
 restore_floor(const struct restore *restore)
 {
-	uint32_t highest = roster_generation(restore->roster), floor = highest + ROSTER_QUARANTINE;
+	uint32_t highest = roster_generation(restore->roster);
+	uint32_t least = restore->set.epoch * ROSTER_QUARANTINE;
+	uint32_t floor = (highest > least ? highest : least) + ROSTER_QUARANTINE;
 
 	for (unsigned i = 0; i < restore->set.n_files; i++) {
 		const struct park_facts *facts = &restore->set.files[i].facts;
@@ -181,7 +198,8 @@ restore_decide(struct restore *restore)
 	for (uint64_t i = 0; i < restore->n_parked; i++) {
 		const struct parkset_file *file = &restore->set.files[ages[i].file];
 		struct parkfile_record record = parkfile_record(&file->file, ages[i].record);
-		uint8_t fate = restore_judge(restore, file, &record);
+		uint8_t fate = restore_is_again(ages, i) ? RESTORE_DONE
+							 : restore_judge(restore, file, &record);
 
 		restore->fates[ages[i].file][ages[i].record] = fate;
 		if (fate >= CLOSE_REASON_COUNT)

@@ -25,7 +25,7 @@ struct roster {
 	uint32_t n_used;  /* slots from here on were never used */
 	uint32_t size;
 	uint32_t floor;                       /* the generation of slots never used */
-	uint32_t highest;                     /* generation given out */
+	uint32_t highest;                     /* generation given out, here or before */
 	uint32_t n_waiting;                   /* slots in the queue */
 	uint32_t first_waiting, last_waiting; /* unless none waits */
 };
@@ -81,7 +81,7 @@ roster_take_slot(struct roster *roster)
 		return slot;
 	}
 	assert(roster->n_used < roster->n_slots);
-	roster->entries[roster->n_used].generation = roster->floor & GENERATION_MAX;
+	roster->entries[roster->n_used].generation = roster->floor;
 	return roster->n_used++;
 }
 
@@ -141,11 +141,14 @@ roster_restore(
 void
 roster_restored(struct roster *roster, uint32_t floor)
 {
-	roster->floor = floor;
+	roster->floor = floor & GENERATION_MAX;
+	/* What was given out before is to be known to the process after this one as well. */
+	if (roster->floor > roster->highest)
+		roster->highest = roster->floor - 1;
 	for (uint32_t slot = 1; slot < roster->n_used; slot++) {
 		if (roster->entries[slot].in_use)
 			continue;
-		roster->entries[slot].generation = floor & GENERATION_MAX;
+		roster->entries[slot].generation = roster->floor;
 		roster_enqueue(roster, slot);
 	}
 }

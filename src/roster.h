@@ -50,7 +50,8 @@ uint64_t roster_add(
 
 /*
  * At start only, before the first roster_add(): enters a connection under the id that it had with
- * the process before. -EEXIST: the id, or another with its slot, is in; -ERANGE: no id can be so.
+ * the process before. -EEXIST: the id, or another with its slot, is in, or max_connections are;
+ * -ERANGE: no id can be so.
  */
 int roster_restore(struct roster *roster, uint64_t id, uint8_t worker, uint8_t listener,
 	uint32_t source) MG_MUST_CHECK;
@@ -58,7 +59,7 @@ int roster_restore(struct roster *roster, uint64_t id, uint8_t worker, uint8_t l
  * process before gave out, so that no id of it is used again. */
 void roster_restored(struct roster *roster, uint32_t floor);
 
-/* The highest generation given out. */
+/* The highest generation given out, by this process or one before it. */
 uint32_t roster_generation(const struct roster *roster);
 
 /* NULL: no such connection (any more). Valid until the entry is removed. */
