@@ -94,8 +94,8 @@ struct crew_member *crew_pick(struct crew *crew, bool *ret_full);
 /* Puts a connection into the worker's batch; takes fd. */
 void crew_give(struct crew_member *member, const struct control_handover *record, int fd);
 
-/* Sends all batches. */
-void crew_flush(struct crew *crew);
+/* Sends all batches. False: some are to wait, and callbacks.room() tells when to try again. */
+bool crew_flush(struct crew *crew);
 
 /* A connection of this worker is closed. */
 void crew_release(struct crew_member *member);

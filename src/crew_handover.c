@@ -112,12 +112,18 @@ crew_give(struct crew_member *member, const struct control_handover *record, int
 	member->connections++;
 }
 
-void
+bool
 crew_flush(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->n_members; i++)
+	bool all = true;
+
+	for (unsigned i = 0; i < crew->n_members; i++) {
 		if (crew->members[i].n_batch > 0)
 			crew_flush_member(&crew->members[i]);
+		all &= crew->members[i].n_batch == 0;
+	}
+	crew->starved |= !all;
+	return all;
 }
 
 void

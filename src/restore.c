@@ -160,9 +160,10 @@ restore_on_turn(evutil_socket_t fd, short what, void *arg)
 		if (!restore_message(restore))
 			break; /* restore_wake() */
 		if (restore->berth == restore->set.n_berths) {
-			crew_flush(restore->crew);
-			restore_finish(restore);
-			return;
+			/* What workers are told at the end must not overtake a connection. */
+			if (crew_flush(restore->crew))
+				restore_finish(restore);
+			return; /* restore_wake() */
 		}
 		if (!restore_receive(restore))
 			restore->berth++;
