@@ -29,7 +29,8 @@
 /* Values of the keys that are words. The order is that of the words in conf.def. */
 enum conf_service {
 	CONF_SERVICE_HOLD,
-	CONF_SERVICE_ECHO
+	CONF_SERVICE_ECHO,
+	CONF_SERVICE_RELAY
 };
 enum conf_protocol {
 	CONF_PROTOCOL_RAW,
@@ -40,6 +41,17 @@ enum conf_framing {
 	CONF_FRAMING_LINE,
 	CONF_FRAMING_LENGTH32
 };
+enum conf_upstream_balance {
+	CONF_BALANCE_LEAST_CONNECTIONS,
+	CONF_BALANCE_ROUND_ROBIN,
+	CONF_BALANCE_SOURCE
+};
+enum conf_send_proxy {
+	CONF_SEND_PROXY_OFF,
+	CONF_SEND_PROXY_V1,
+	CONF_SEND_PROXY_V2
+};
+/* upstream.when_down is one of these too. */
 enum conf_when_full {
 	CONF_WHEN_FULL_REFUSE,
 	CONF_WHEN_FULL_WAIT

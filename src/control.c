@@ -20,7 +20,8 @@ static const size_t CONTROL_RECORD_BYTES[CONTROL_TYPE_COUNT] = {
 _Static_assert(
 	sizeof(struct control_header) == 48 && sizeof(struct control_handover) % 8 == 0 &&
 		sizeof(struct control_place) % 8 == 0 && sizeof(struct control_closed) % 8 == 0 &&
-		sizeof(struct control_peer) % 8 == 0 && sizeof(struct control_details) % 8 == 0,
+		sizeof(struct control_peer) % 8 == 0 && sizeof(struct control_details) % 8 == 0 &&
+		sizeof(struct control_ask) % 8 == 0 && sizeof(struct control_assign) % 8 == 0,
 	"records stay aligned");
 
 size_t
@@ -61,6 +62,9 @@ control_records_valid(const struct control_message *message)
 	const struct control_closed *closed = message->records;
 	const struct control_peer *peers = message->records;
 	const struct control_details *details = message->records;
+	const struct control_ask *asks = message->records;
+	bool asks_all = message->header.type == CONTROL_IDENTIFIED ||
+			message->header.type == CONTROL_UNSERVED;
 
 	for (unsigned i = 0; i < message->header.count; i++) {
 		if (message->header.type == CONTROL_CLOSED &&
@@ -69,6 +73,8 @@ control_records_valid(const struct control_message *message)
 		if (message->header.type == CONTROL_PEERS && peers[i].peer.family > ADDR_UNIX)
 			return false;
 		if (message->header.type == CONTROL_DETAILS && details[i].peer.family > ADDR_UNIX)
+			return false;
+		if (asks_all && asks[i].peer.family > ADDR_UNIX)
 			return false;
 	}
 	return true;

@@ -30,6 +30,12 @@ enum control_flag {
 	CONTROL_FLAG_RETURN = 1 << 3,
 };
 
+enum control_handover_flag {
+	HANDOVER_PROXIED = 1 << 0, /* it is a load balancer's, and begins with its PROXY header */
+	HANDOVER_UPSTREAM =
+		1 << 1, /* restored: the connection to the server of the client before it */
+};
+
 struct control_header {
 	uint8_t type;
 	uint8_t flags;
@@ -44,10 +50,29 @@ struct control_handover {
 	uint64_t id;
 	uint64_t opened_usec; /* monotonic */
 	uint8_t listener;
-	uint8_t pad;
+	uint8_t flags; /* enum control_handover_flag */
 	uint16_t
 		file; /* 0: it is new. Else it was parked: number of the file in the parkset, + 1, */
 	uint32_t record; /* and of the record in there */
+	uint16_t server; /* relay: its number in struct upstreams, or UPSTREAM_NONE */
+	uint8_t pad[6];
+};
+
+struct control_ask {
+	uint64_t id;
+	int32_t fd;
+	uint16_t server; /* that did not accept it; UPSTREAM_NONE: it had none */
+	uint8_t pad[2];
+	struct addr peer; /* IDENTIFIED: the client */
+	uint32_t error;   /* UNSERVED: errno of the connect; 0: there was none */
+};
+
+struct control_assign {
+	uint64_t id;
+	int32_t fd;
+	uint16_t server; /* or UPSTREAM_NONE: there is none, and it is to ask again */
+	uint8_t reason;  /* CLOSE_NONE, or why it is to be closed */
+	uint8_t pad;
 };
 
 struct control_place {
@@ -79,6 +104,12 @@ struct control_details {
 	uint64_t bytes_received, bytes_sent; /* or CONTROL_UNKNOWN */
 	uint64_t rtt_usec;                   /* or CONTROL_UNKNOWN */
 	uint64_t queued_bytes;
+	/* relay: the connection to the server; `server` UPSTREAM_NONE: there is none. */
+	uint16_t server;
+	uint8_t server_state;
+	uint8_t pad2[5];
+	uint64_t server_bytes_received, server_bytes_sent, server_rtt_usec; /* or CONTROL_UNKNOWN */
+	uint64_t server_queued_bytes;
 };
 
 /* A checked message; points into the caller's buffer. */

@@ -35,6 +35,8 @@ describe_metrics(const struct reference *reference)
 		describe_metric(reference, "", metric_info(i));
 	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
 		describe_metric(reference, "listener_", listener_metric_info(i));
+	for (unsigned i = 0; i < UPSTREAM_METRIC_COUNT; i++)
+		describe_metric(reference, "upstream_", upstream_metric_info(i));
 	for (unsigned i = 0; i < SPLIT_METRIC_COUNT; i++)
 		describe_metric(reference, "", split_metric_info(i));
 }

@@ -8,10 +8,12 @@ static const struct metric_info METRICS[METRIC_COUNT] = {
 #define METRIC(symbol, name, kind, unit, help) \
 	[METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help, ""},
 #define METRIC_LISTENER(...)
+#define METRIC_UPSTREAM(...)
 #define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
 #undef METRIC_SPLIT
 };
 
@@ -19,21 +21,39 @@ static const struct metric_info LISTENER_METRICS[LISTENER_METRIC_COUNT] = {
 #define METRIC(...)
 #define METRIC_LISTENER(symbol, name, kind, unit, help) \
 	[LISTENER_METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help, "listener"},
+#define METRIC_UPSTREAM(...)
 #define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
+#undef METRIC_SPLIT
+};
+
+static const struct metric_info UPSTREAM_METRICS[UPSTREAM_METRIC_COUNT] = {
+#define METRIC(...)
+#define METRIC_LISTENER(...)
+#define METRIC_UPSTREAM(symbol, name, kind, unit, help) \
+	[UPSTREAM_METRIC_##symbol] = {                  \
+		#name, METRIC_KIND_##kind, unit, help, "listener, server, address"},
+#define METRIC_SPLIT(...)
+#include "metrics.def"
+#undef METRIC
+#undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
 #undef METRIC_SPLIT
 };
 
 static const struct metric_info SPLIT_METRICS[SPLIT_METRIC_COUNT] = {
 #define METRIC(...)
 #define METRIC_LISTENER(...)
+#define METRIC_UPSTREAM(...)
 #define METRIC_SPLIT(symbol, name, labels, kind, unit, help) \
 	[SPLIT_METRIC_##symbol] = {#name, METRIC_KIND_##kind, unit, help, labels},
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
 #undef METRIC_SPLIT
 };
 
@@ -85,6 +105,26 @@ metrics_listener_sum(const struct metrics *metrics, unsigned listener, enum list
 	return sum;
 }
 
+uint64_t
+metrics_upstream_sum(const struct metrics *metrics, unsigned upstream, enum upstream_metric metric)
+{
+	uint64_t sum = 0;
+
+	assert(upstream < METRICS_UPSTREAMS_MAX);
+	for (unsigned i = 0; i < metrics->n_slots; i++)
+		sum += metrics_read(&metrics->slots[i].upstream[upstream][metric]);
+	return sum;
+}
+
+void
+metrics_upstream_clear(struct metrics *metrics, unsigned upstream)
+{
+	assert(upstream < METRICS_UPSTREAMS_MAX);
+	for (unsigned i = 0; i < metrics->n_slots; i++)
+		for (unsigned n = 0; n < UPSTREAM_METRIC_COUNT; n++)
+			metrics_write(&metrics->slots[i].upstream[upstream][n], 0);
+}
+
 const struct metric_info *
 metric_info(enum metric metric)
 {
@@ -97,6 +137,13 @@ listener_metric_info(enum listener_metric metric)
 {
 	assert(metric < LISTENER_METRIC_COUNT);
 	return &LISTENER_METRICS[metric];
+}
+
+const struct metric_info *
+upstream_metric_info(enum upstream_metric metric)
+{
+	assert(metric < UPSTREAM_METRIC_COUNT);
+	return &UPSTREAM_METRICS[metric];
 }
 
 const struct metric_info *

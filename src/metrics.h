@@ -16,14 +16,17 @@
 
 #define METRICS_LISTENERS_MAX 64
 #define METRICS_WORKERS_MAX 256
+#define METRICS_UPSTREAMS_MAX 256
 
 enum metric {
 #define METRIC(symbol, name, kind, unit, help) METRIC_##symbol,
 #define METRIC_LISTENER(...)
+#define METRIC_UPSTREAM(...)
 #define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
 #undef METRIC_SPLIT
 	METRIC_COUNT,
 };
@@ -31,21 +34,38 @@ enum metric {
 enum listener_metric {
 #define METRIC(...)
 #define METRIC_LISTENER(symbol, name, kind, unit, help) LISTENER_METRIC_##symbol,
+#define METRIC_UPSTREAM(...)
 #define METRIC_SPLIT(...)
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
 #undef METRIC_SPLIT
 	LISTENER_METRIC_COUNT,
+};
+
+enum upstream_metric {
+#define METRIC(...)
+#define METRIC_LISTENER(...)
+#define METRIC_UPSTREAM(symbol, name, kind, unit, help) UPSTREAM_METRIC_##symbol,
+#define METRIC_SPLIT(...)
+#include "metrics.def"
+#undef METRIC
+#undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
+#undef METRIC_SPLIT
+	UPSTREAM_METRIC_COUNT,
 };
 
 enum split_metric {
 #define METRIC(...)
 #define METRIC_LISTENER(...)
+#define METRIC_UPSTREAM(...)
 #define METRIC_SPLIT(symbol, name, labels, kind, unit, help) SPLIT_METRIC_##symbol,
 #include "metrics.def"
 #undef METRIC
 #undef METRIC_LISTENER
+#undef METRIC_UPSTREAM
 #undef METRIC_SPLIT
 	SPLIT_METRIC_COUNT,
 };
@@ -67,6 +87,7 @@ struct metric_info {
 struct metrics_slot {
 	uint64_t value[METRIC_COUNT];
 	uint64_t listener[METRICS_LISTENERS_MAX][LISTENER_METRIC_COUNT];
+	uint64_t upstream[METRICS_UPSTREAMS_MAX][UPSTREAM_METRIC_COUNT];
 	uint64_t closed[CLOSE_REASON_COUNT]; /* and refused; the supervisor counts them */
 	uint64_t tick_usec; /* monotonic: when this worker last showed that it lives */
 } __attribute__((aligned(4096)));
@@ -103,9 +124,14 @@ metrics_add(uint64_t *field, uint64_t n)
 uint64_t metrics_sum(const struct metrics *metrics, enum metric metric);
 uint64_t metrics_listener_sum(
 	const struct metrics *metrics, unsigned listener, enum listener_metric metric);
+uint64_t metrics_upstream_sum(
+	const struct metrics *metrics, unsigned upstream, enum upstream_metric metric);
+/* Another server has taken the place. Nobody may be counting for the one before it. */
+void metrics_upstream_clear(struct metrics *metrics, unsigned upstream);
 
 const struct metric_info *metric_info(enum metric metric);
 const struct metric_info *listener_metric_info(enum listener_metric metric);
+const struct metric_info *upstream_metric_info(enum upstream_metric metric);
 const struct metric_info *split_metric_info(enum split_metric metric);
 /* "counter", "gauge". */
 const char *metric_kind_name(enum metric_kind kind);

@@ -277,11 +277,13 @@ test_to_json_has_every_key(void **state)
 
 	(void)state;
 	assert_non_null(json_object_get(json, "workers"));
-	assert_int_equal(json_object_size(json), 9);
+	assert_int_equal(json_object_size(json), 10);
 	assert_int_equal(json_object_size(json_object_get(json, "sysctl")), 2);
 	assert_int_equal(json_object_size(json_object_get(json, "limits")), 15);
 	listener = json_object_get(json_object_get(json, "listeners"), "a.b");
-	assert_int_equal(json_object_size(listener), 10);
+	assert_int_equal(json_object_size(listener), 12);
+	assert_int_equal(json_object_size(json_object_get(listener, "upstream")), 10);
+	assert_int_equal(json_object_size(json_object_get(listener, "proxy_protocol")), 2);
 	assert_int_equal(json_object_size(json_object_get(listener, "limits")), 9);
 	json_decref(json);
 	conf_free(conf);

@@ -1,0 +1,157 @@
+/*
+ * upstream: the servers behind relay listeners, and which of them a client gets.
+ *
+ * Process: both. Pure but for the memory, which is shared: the supervisor alone writes, and decides;
+ * a worker looks up the address of the server that it was told. So the counts are exact and the
+ * balance is of all workers together, and a changed address needs no message.
+ *
+ * A server is one address. What the configuration names may resolve to several, which are as many
+ * servers under one name. Each has a number, its place in the table, which is used again only when
+ * no connection has it any more.
+ */
+#ifndef MILLGATE_UPSTREAM_H
+#define MILLGATE_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "addr.h"
+#include "error.h"
+
+#define UPSTREAM_MAX 256 /* servers of all listeners */
+#define UPSTREAM_LISTENERS_MAX 64
+#define UPSTREAM_NAME_MAX 255      /* bytes of a name in the configuration */
+#define UPSTREAM_NONE UINT16_MAX   /* no server */
+#define UPSTREAM_SHY_USEC 10000000 /* a server that failed is a last resort for so long */
+
+enum upstream_balance {
+	UPSTREAM_LEAST_CONNECTIONS,
+	UPSTREAM_ROUND_ROBIN,
+	UPSTREAM_SOURCE, /* by rendezvous hashing: a server that goes moves its own clients only */
+};
+
+struct upstream_address {
+	struct sockaddr_storage sa;
+	socklen_t length;
+};
+
+struct upstream {
+	bool in_use; /* this place of the table is taken */
+	bool wanted; /* configured, and the name has this address; otherwise it gets no new client */
+	bool disabled; /* by an operator */
+	bool down;     /* by its health */
+	uint8_t listener;
+	unsigned streak; /* results in a row that speak against `down` */
+	uint64_t
+		failed_usec; /* when connecting last failed, with no success since; 0: it did not */
+	uint64_t connected;  /* how many connects had succeeded by then */
+	uint32_t connections; /* under way to it or open */
+	uint64_t hash;        /* of its address */
+	struct upstream_address address;
+	char name[UPSTREAM_NAME_MAX + 1]; /* in the configuration */
+};
+
+/* What a listener's configuration says of all its servers. */
+struct upstream_policy {
+	enum upstream_balance balance;
+	uint64_t max_connections; /* each; 0: no limit */
+	unsigned rise, fall;
+	bool checked; /* there are checks: without them none is ever down */
+};
+
+struct upstreams {
+	struct upstream items[UPSTREAM_MAX]; /* by number */
+	struct upstream_policy policies[UPSTREAM_LISTENERS_MAX];
+	/* The numbers of a listener's servers that are in use. */
+	uint16_t members[UPSTREAM_LISTENERS_MAX][UPSTREAM_MAX];
+	uint16_t n_members[UPSTREAM_LISTENERS_MAX];
+	uint16_t next[UPSTREAM_LISTENERS_MAX]; /* where round robin goes on */
+};
+
+/* Shared memory, zeroed; forked children share it. NULL: no memory. */
+struct upstreams *upstreams_new(void) MG_MUST_CHECK;
+void upstreams_free(struct upstreams *upstreams);
+/* In a forked worker: it can be read only from here on. */
+void upstreams_inherit(struct upstreams *upstreams);
+
+void upstreams_set_policy(
+	struct upstreams *upstreams, unsigned listener, const struct upstream_policy *policy);
+
+/*
+ * The name has these addresses now. Those that it had and has no more get no new clients; those that
+ * it has again go on. `fresh` (optional) is called with the number of each that is new: its counters
+ * begin at 0. -ENOSPC: there are UPSTREAM_MAX servers; the rest of the addresses is left out.
+ */
+int upstreams_set_addresses(struct upstreams *upstreams, unsigned listener, const char *name,
+	const struct upstream_address *addresses, size_t n,
+	void (*fresh)(void *context, uint16_t number), void *context) MG_MUST_CHECK;
+
+/* The listener's configuration has these names only. */
+void upstreams_keep_names(
+	struct upstreams *upstreams, unsigned listener, const char *const *names, size_t n);
+
+/* Chooses a server for a client, and counts it there. `not_this` (or UPSTREAM_NONE) is one that has
+ * just failed it, to be taken only if there is no other. UPSTREAM_NONE: none is up and has room. */
+uint16_t upstreams_pick(struct upstreams *upstreams, unsigned listener, const struct addr *client,
+	uint16_t not_this, uint64_t now_usec) MG_MUST_CHECK;
+
+/* Would upstreams_pick() find one? */
+bool upstreams_available(const struct upstreams *upstreams, unsigned listener);
+
+/* A client is counted there, in whatever state the server is: at a restart. */
+void upstreams_count(struct upstreams *upstreams, uint16_t number);
+
+/* A client that was counted there is no more; its place is free when it was the last of one that is
+ * not wanted. UPSTREAM_NONE is allowed. True: clients that wait may get in now. */
+bool upstreams_release(struct upstreams *upstreams, uint16_t number);
+
+enum upstream_change {
+	UPSTREAM_SAME,
+	UPSTREAM_WENT_DOWN,
+	UPSTREAM_CAME_UP,
+};
+
+/* A check, and a client's connect that failed; `connected` counts all that ever succeeded, so that
+ * a failure among successes is no streak. */
+enum upstream_change upstreams_checked(
+	struct upstreams *upstreams, uint16_t number, bool good) MG_MUST_CHECK;
+enum upstream_change upstreams_connect_failed(struct upstreams *upstreams, uint16_t number,
+	uint64_t connected, uint64_t now_usec) MG_MUST_CHECK;
+
+/* True: it gets new clients as far as there is room. */
+static inline bool
+upstream_is_up(const struct upstream *upstream)
+{
+	return upstream->in_use && upstream->wanted && !upstream->disabled && !upstream->down;
+}
+
+/* The server with this name and address, as upstream_format() writes it, of the listener;
+ * UPSTREAM_NONE: there is none. */
+uint16_t upstreams_find(const struct upstreams *upstreams, unsigned listener, const char *name,
+	const char *address);
+
+/* "192.0.2.1:8080", "[2001:db8::1]:8080", "unix:/run/app.sock". Returns buf. */
+#define UPSTREAM_ADDRESS_TEXT_MAX ADDR_LISTEN_TEXT_MAX
+const char *upstream_format(
+	const struct upstream *upstream, char buf[static UPSTREAM_ADDRESS_TEXT_MAX]);
+
+/* What the configuration names. */
+struct upstream_name {
+	struct upstream_address address; /* length 0: `host` is to be resolved */
+	char host[UPSTREAM_NAME_MAX + 1];
+	uint16_t port;
+};
+
+/* Reads "127.0.0.1:8080", "[::1]:8080", "unix:/path", "unix:@name" or "app.example:9000". -EINVAL
+ * with what is allowed. Pure: nothing is resolved. */
+int upstream_parse_name(const char *text, struct upstream_name *ret_name,
+	struct mg_error *reterr_error) MG_MUST_CHECK;
+
+/* Reads an address without port, as source_addresses has them: "192.0.2.1", "2001:db8::1"; port 0.
+ * -EINVAL with what is allowed. */
+int upstream_parse_source(const char *text, struct upstream_address *ret_address,
+	struct mg_error *reterr_error) MG_MUST_CHECK;
+
+#endif
