@@ -6,6 +6,9 @@ import resource
 import pytest
 
 from gateway import Gateway
+from servers import echoes, full, scripted  # fixtures, for every test
+
+__all__ = ["echoes", "full", "gateway", "scripted"]
 
 LOG_SHOWN = 30000  # characters
 DESCRIPTORS = 20000  # some tests are ten thousand clients; a login shell often allows 1024
