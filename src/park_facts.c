@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "upstream_name.h"
+
 static json_t *
 park_facts_number(uint64_t value)
 {
@@ -73,9 +75,10 @@ park_facts_server(const struct conf *conf, const struct upstream *upstream)
 
 	if (!upstream->in_use)
 		return json_null();
-	return json_pack("{s:s, s:s, s:s, s:b}", "listener",
+	return json_pack("{s:s, s:s, s:s, s:b, s:b}", "listener",
 		conf->listeners[upstream->listener].name, "name", upstream->name, "address",
-		upstream_format(upstream, address), "disabled", (int)upstream->disabled);
+		upstream_format(upstream, address), "wanted", (int)upstream->wanted, "disabled",
+		(int)upstream->disabled);
 }
 
 static void
@@ -222,10 +225,17 @@ park_facts_enter_server(const json_t *json, const struct conf *conf, struct upst
 	const char *address = json_string_value(json_object_get(json, "address"));
 	const struct conf_listener *found = listener ? conf_find_listener(conf, listener) : NULL;
 
-	if (!found || !name || !address)
+	struct upstream_name parsed;
+	uint16_t number;
+
+	if (!found || !name || !address || strlen(name) > UPSTREAM_NAME_MAX ||
+		upstream_parse_name(address, &parsed, NULL) < 0 || parsed.address.length == 0)
 		return UPSTREAM_NONE;
-	return upstreams_enter(upstreams, (unsigned)(found - conf->listeners), name, address,
-		json_is_true(json_object_get(json, "disabled")));
+	number = upstreams_restore(upstreams, (unsigned)(found - conf->listeners), name,
+		&parsed.address, json_is_true(json_object_get(json, "wanted")));
+	if (number != UPSTREAM_NONE && json_is_true(json_object_get(json, "disabled")))
+		upstreams->items[number].disabled = true;
+	return number;
 }
 
 void

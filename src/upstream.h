@@ -85,11 +85,6 @@ int upstreams_set_addresses(struct upstreams *upstreams, unsigned listener, cons
 	const struct upstream_address *addresses, size_t n,
 	void (*fresh)(void *context, uint16_t number), void *context) MG_MUST_CHECK;
 
-/* At a restart, before anything else: a server of the process before, with its address as text. Its
- * number; UPSTREAM_NONE: the text is no address, or there is no place. */
-uint16_t upstreams_enter(struct upstreams *upstreams, unsigned listener, const char *name,
-	const char *address, bool disabled) MG_MUST_CHECK;
-
 /* The listener's configuration has these names only. */
 void upstreams_keep_names(
 	struct upstreams *upstreams, unsigned listener, const char *const *names, size_t n);

@@ -15,6 +15,7 @@
 #include "service_echo.h"
 #include "service_hold.h"
 #include "service_relay.h"
+#include "upstream_name.h"
 #include "worker.h"
 
 static const struct service_ops *const SERVICES[] = {
