@@ -13,6 +13,7 @@ from gateway import DEADLINE, free_port, wait_for
 
 READ_BYTES = 65536
 NO_CHECKS = {"interval": 0}
+QUICK = {"interval": 0.1, "timeout": 0.1, "rise": 2, "fall": 2}  # checks of health
 BACKLOG = 4096
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from clients import connect, half_close, is_closed, read_all, read_exactly, reset
 from gateway import wait_for
-from servers import READ_BYTES, Scripted, relay, upstreams, wait_upstream
+from relay_clients import SMALL_BUFFER, fill, read_pattern
+from servers import Scripted, relay, upstreams, wait_upstream
 from streams import PERIOD, Streams, pattern
 
 VOLUME = 64 * 2**20
 BLOCK = 65521
-SMALL_BUFFER = 4096
 LIMITS = pytest.mark.parametrize("limit", [4096, 2**20])
 
 
@@ -82,36 +82,6 @@ class Drain(threading.Thread):
     def result(self):
         self.join()
         return self.volume, self.sum.hexdigest()
-
-
-def fill(sock):
-    """Sends until nothing goes in any more, for some time; returns what went in."""
-    sock.setblocking(False)
-    sent, marks = 0, []
-
-    def blocked():
-        nonlocal sent
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sent += sock.send(pattern(sent, 16384))
-        marks.append(sent)
-        return len(marks) > 10 and marks[-1] == marks[-10]
-
-    wait_for(blocked, True, what="nothing more goes in")
-    sock.setblocking(True)
-    sock.settimeout(20)
-    return sent
-
-
-def read_pattern(sock, length):
-    """So many bytes of the pattern, from its start."""
-    position = 0
-    while position < length:
-        data = sock.recv(min(READ_BYTES - 17, length - position))
-        assert data, f"the end, after {position} of {length} bytes"
-        assert data == pattern(position, len(data)), f"wrong bytes at {position}"
-        position += len(data)
-    return True
 
 
 # Bytes.

@@ -8,8 +8,8 @@ import pytest
 from clients import connect, is_closed, read_exactly
 from gateway import free_port, wait_for
 from name_server import NameServer
+from relay_clients import greeting, visit
 from servers import relay, upstreams, wait_upstream
-from test_relay_servers import greeting, visit
 
 NAME = "app.example"
 OFTEN = {"resolve_interval": "1s"}

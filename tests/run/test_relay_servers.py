@@ -1,6 +1,5 @@
 """Which server a client gets: when some refuse, are full, down or gone; balance, and health."""
 
-import collections
 import contextlib
 import itertools
 import os
@@ -10,57 +9,11 @@ import pytest
 
 from clients import connect, is_closed, read_exactly
 from gateway import wait_for
-from servers import dead_target, relay, upstreams, wait_upstream
+from relay_clients import Guests, greeting, visit
+from servers import QUICK, dead_target, relay, upstreams, wait_upstream
 
 OFFSETS = pytest.mark.parametrize("offset", [-1, 0, 1], ids=["below", "at", "above"])
-QUICK = {"interval": 0.1, "timeout": 0.1, "rise": 2, "fall": 2}
 LIMIT = 5
-
-
-def greeting(client):
-    """The name of the server that it was led to; "" if it was closed."""
-    name = b""
-    with contextlib.suppress(ConnectionResetError):
-        while not name.endswith(b"\n") and (byte := client.recv(1)):
-            name += byte
-    return name.decode().strip()
-
-
-def visit(gateway, source=None):
-    """Comes and goes; the server's name."""
-    with connect(gateway.address("relay"), source) as client:
-        return greeting(client)
-
-
-class Guests:
-    """Clients that stay, and whom each was led to."""
-
-    def __init__(self, gateway):
-        self.gateway = gateway
-        self.clients = []
-        self.names = []
-
-    def come(self, count, source=None):
-        for _ in range(count):
-            self.clients.append(connect(self.gateway.address("relay"), source))
-            self.names.append(greeting(self.clients[-1]))
-        return self.names[-count:]
-
-    def counts(self):
-        return collections.Counter(self.names)
-
-    def leave(self, name):
-        """Those of a server."""
-        stay = []
-        for client, whose in zip(self.clients, self.names):
-            client.close() if whose == name else stay.append((client, whose))
-        self.clients = [client for client, _ in stay]
-        self.names = [whose for _, whose in stay]
-
-    def all_echo(self):
-        for client in self.clients:
-            client.sendall(b"still here")
-        return all(read_exactly(client, 10) == b"still here" for client in self.clients)
 
 
 @pytest.fixture

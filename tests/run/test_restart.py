@@ -11,35 +11,10 @@ import time
 import pytest
 
 from clients import Crowd, connect, half_close, is_closed, read_all, read_exactly
-from conftest import GATEWAYS
 from gateway import MILLGATED, wait_for
-from keeper import Keeper
 from streams import Streams
 
 KILLED = {"sig": signal.SIGKILL, "status": -signal.SIGKILL}
-
-
-@pytest.fixture
-def keeper(tmp_path, request):
-    """Makes keepers: keeper("echo", "hold") opens these listeners."""
-    with contextlib.ExitStack() as stack:
-
-        def make(*sockets):
-            one = Keeper(tmp_path, sockets)
-            stack.callback(one.close)
-            started = one.start
-
-            def start(*args, **options):
-                gateway = started(*args, **options)
-                logs = request.node.stash.setdefault(GATEWAYS, [])
-                if gateway not in logs:
-                    logs.append(gateway)
-                return gateway
-
-            one.start = start
-            return one
-
-        yield make
 
 
 def config(workers=2, *, limits=None, **listeners):
