@@ -333,7 +333,7 @@ void conn_drop_kept(struct conns *conns, struct conn *conn);
 
 /* No more input until conn_release(), which goes on with what came before. 0, or -ECONNRESET: it is
  * closed. */
-int conn_hold(struct conns *conns, struct conn *conn) MG_MUST_CHECK;
+int conn_hold(struct conns *conns, struct conn *conn);
 int conn_release(struct conns *conns, struct conn *conn);
 
 /* In conn_upstream.c: the connection to a client's server. */

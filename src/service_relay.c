@@ -51,7 +51,7 @@ service_relay_message(struct conns *conns, struct conn *conn, const struct conn_
 
 	assert(other); /* until there is one, it is held */
 	if (conn_send(conns, other, message) == 0 && other->out)
-		(void)conn_hold(conns, conn);
+		conn_hold(conns, conn);
 }
 
 const struct service_ops SERVICE_RELAY = {
