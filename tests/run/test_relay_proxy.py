@@ -1,6 +1,5 @@
 """The PROXY protocol: what relay tells a server, and what load balancers tell any listener."""
 
-import ipaddress
 import socket
 import struct
 import time
@@ -11,12 +10,14 @@ from clients import connect, half_close, is_closed, peer_name, read_all, read_ex
 from gateway import wait_for
 from proxy_headers import (
     CLIENT,
+    CLIENT6,
     LOCAL,
     PROXY,
     SIGNATURE,
     TCP4,
     UNSPEC,
     WANTED,
+    WANTED6,
     binary,
     line,
     tlv,
