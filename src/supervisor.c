@@ -211,6 +211,7 @@ supervisor_refresh_metrics(struct supervisor *supervisor)
 	for (unsigned i = 0; i < supervisor->conf->n_listeners; i++)
 		metrics_write(&slot->listener[i][LISTENER_METRIC_CONNECTIONS],
 			admit_listener_connections(supervisor->admit, i));
+	supervisor_refresh_upstreams(supervisor);
 }
 
 static void __attribute__((format(printf, 2, 3)))
@@ -243,6 +244,7 @@ supervisor_problems(const struct supervisor *supervisor)
 			list, "taking up the connections of the process before; accepting waits");
 	if (admit_connections(supervisor->admit) >= supervisor->conf->limit_connections)
 		supervisor_add_text(list, "limits.connections is reached");
+	supervisor_add_upstream_problems(supervisor, list);
 	if (supervisor->stop)
 		supervisor_add_text(list, "stopping");
 	return list;

@@ -257,7 +257,9 @@ supervisor_init_tables(struct supervisor *supervisor)
 	/* For the highest limit that a reload may set: a table costs what is touched of it. */
 	supervisor->admit = admit_new(&limits, ROSTER_CONNECTIONS_MAX, clock_now_usec());
 	supervisor->roster = roster_new(ROSTER_CONNECTIONS_MAX);
-	if (!supervisor->metrics || !supervisor->admit || !supervisor->roster)
+	supervisor->upstreams = upstreams_new();
+	if (!supervisor->metrics || !supervisor->admit || !supervisor->roster ||
+		!supervisor->upstreams)
 		return -ENOMEM;
 	supervisor->shed = (struct shed){
 		.crew = &supervisor->crew,
@@ -398,6 +400,7 @@ supervisor_done(struct supervisor *supervisor)
 			event_free(events[i]);
 	admit_free(supervisor->admit);
 	roster_free(supervisor->roster);
+	upstreams_free(supervisor->upstreams);
 	metrics_free(supervisor->metrics);
 	if (supervisor->base)
 		event_base_free(supervisor->base);

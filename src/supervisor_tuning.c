@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "supervisor.h"
+#include "supervisor_private.h"
 #include "tune_facts.h"
 #include "tune_print.h"
 
@@ -146,6 +146,7 @@ supervisor_warnings(const struct supervisor *supervisor)
 	json_t *list = json_array();
 	struct tune_report report;
 
+	supervisor_add_upstream_warnings(supervisor, list);
 	if (supervisor_tune_descriptors(supervisor, &report) < 0)
 		return list;
 	if (tune_report_count_bad(&report) > 0 && capacity < limit)
