@@ -72,7 +72,7 @@ addr_from_sockaddr(const struct sockaddr *sa, socklen_t length)
 	return addr;
 }
 
-static socklen_t
+socklen_t
 addr_to_sockaddr(const struct addr *addr, struct sockaddr_storage *ret_sa)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(addr->port)};

@@ -41,6 +41,9 @@ struct cidr {
 /* What the kernel reports of a peer; families that we do not serve give ADDR_NONE. */
 struct addr addr_from_sockaddr(const struct sockaddr *sa, socklen_t length);
 
+/* The way back, for ADDR_IPV4 and ADDR_IPV6 (asserted); all that is not used is zero. */
+socklen_t addr_to_sockaddr(const struct addr *addr, struct sockaddr_storage *ret_sa);
+
 /* "192.0.2.1:7000", "[2001:db8::1]:7000", "unix", "unknown". Returns buf. */
 const char *addr_format(const struct addr *addr, char buf[static ADDR_TEXT_MAX]);
 

@@ -15,43 +15,38 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "addr.h"
 #include "error.h"
+#include "upstream_name.h"
 
-#define UPSTREAM_MAX 256 /* servers of all listeners */
 #define UPSTREAM_LISTENERS_MAX 64
-#define UPSTREAM_NAME_MAX 255      /* bytes of a name in the configuration */
 #define UPSTREAM_NONE UINT16_MAX   /* no server */
 #define UPSTREAM_SHY_USEC 10000000 /* a server that failed is a last resort for so long */
 
 enum upstream_balance {
-	UPSTREAM_LEAST_CONNECTIONS,
+	UPSTREAM_LEAST_CONNECTIONS, /* those that have equally few take turns */
 	UPSTREAM_ROUND_ROBIN,
-	UPSTREAM_SOURCE, /* by rendezvous hashing: a server that goes moves its own clients only */
+	/* By rendezvous hashing of the address without the port: a server that goes moves its own
+	 * clients only. Clients without one (Unix sockets) go by least connections. */
+	UPSTREAM_SOURCE,
 };
 
-struct upstream_address {
-	struct sockaddr_storage sa;
-	socklen_t length;
-};
-
+/* What choosing looks at comes first, in one cache line. */
 struct upstream {
 	bool in_use; /* this place of the table is taken */
 	bool wanted; /* configured, and the name has this address; otherwise it gets no new client */
 	bool disabled; /* by an operator */
 	bool down;     /* by its health */
 	uint8_t listener;
-	unsigned streak; /* results in a row that speak against `down` */
-	uint64_t
-		failed_usec; /* when connecting last failed, with no success since; 0: it did not */
-	uint64_t connected;  /* how many connects had succeeded by then */
 	uint32_t connections; /* under way to it or open */
 	uint64_t hash;        /* of its address */
+	uint64_t failed_usec; /* when connecting last failed, no good check since; 0: never */
+	uint64_t connected;   /* how many connects had succeeded by then */
+	unsigned streak;      /* results in a row that speak against `down` */
 	struct upstream_address address;
 	char name[UPSTREAM_NAME_MAX + 1]; /* in the configuration */
-};
+} __attribute__((aligned(64)));
 
 /* What a listener's configuration says of all its servers. */
 struct upstream_policy {
@@ -64,10 +59,10 @@ struct upstream_policy {
 struct upstreams {
 	struct upstream items[UPSTREAM_MAX]; /* by number */
 	struct upstream_policy policies[UPSTREAM_LISTENERS_MAX];
-	/* The numbers of a listener's servers that are in use. */
+	/* The numbers of a listener's servers that are in use, in the order in which they came. */
 	uint16_t members[UPSTREAM_LISTENERS_MAX][UPSTREAM_MAX];
 	uint16_t n_members[UPSTREAM_LISTENERS_MAX];
-	uint16_t next[UPSTREAM_LISTENERS_MAX]; /* where round robin goes on */
+	uint16_t next[UPSTREAM_LISTENERS_MAX]; /* the member whose turn it is */
 };
 
 /* Shared memory, zeroed; forked children share it. NULL: no memory. */
@@ -76,13 +71,15 @@ void upstreams_free(struct upstreams *upstreams);
 /* In a forked worker: it can be read only from here on. */
 void upstreams_inherit(struct upstreams *upstreams);
 
+/* Without checks all that are down are up again. */
 void upstreams_set_policy(
 	struct upstreams *upstreams, unsigned listener, const struct upstream_policy *policy);
 
 /*
- * The name has these addresses now. Those that it had and has no more get no new clients; those that
- * it has again go on. `fresh` (optional) is called with the number of each that is new: its counters
- * begin at 0. -ENOSPC: there are UPSTREAM_MAX servers; the rest of the addresses is left out.
+ * The name (at most UPSTREAM_NAME_MAX bytes) has these addresses now. Those that it had and has no
+ * more get no new clients; those that it has again go on, with number and counters. `fresh`
+ * (optional) is called with the number of each that is new: its counters begin at 0. -ENOSPC: there
+ * are UPSTREAM_MAX servers; the rest of the addresses is left out.
  */
 int upstreams_set_addresses(struct upstreams *upstreams, unsigned listener, const char *name,
 	const struct upstream_address *addresses, size_t n,
@@ -91,6 +88,16 @@ int upstreams_set_addresses(struct upstreams *upstreams, unsigned listener, cons
 /* The listener's configuration has these names only. */
 void upstreams_keep_names(
 	struct upstreams *upstreams, unsigned listener, const char *const *names, size_t n);
+
+/*
+ * At a restart, before the configuration is applied: a server as it was, wanted or not, so that it
+ * keeps its counters, and its address until the name is resolved. The caller may set `disabled` and
+ * `down`. The number of one that is there already if it is. UPSTREAM_NONE: there are UPSTREAM_MAX.
+ * One that is not wanted and that nobody was counted on is gone at the next
+ * upstreams_keep_names().
+ */
+uint16_t upstreams_restore(struct upstreams *upstreams, unsigned listener, const char *name,
+	const struct upstream_address *address, bool wanted) MG_MUST_CHECK;
 
 /* Chooses a server for a client, and counts it there. `not_this` (or UPSTREAM_NONE) is one that has
  * just failed it, to be taken only if there is no other. UPSTREAM_NONE: none is up and has room. */
@@ -113,10 +120,12 @@ enum upstream_change {
 	UPSTREAM_CAME_UP,
 };
 
-/* A check, and a client's connect that failed; `connected` counts all that ever succeeded, so that
- * a failure among successes is no streak. */
+/* A check. A good one also ends the time in which a server is a last resort. */
 enum upstream_change upstreams_checked(
 	struct upstreams *upstreams, uint16_t number, bool good) MG_MUST_CHECK;
+
+/* A client's connect that failed; `connected` counts all that ever succeeded, so that a failure
+ * among successes is no streak. */
 enum upstream_change upstreams_connect_failed(struct upstreams *upstreams, uint16_t number,
 	uint64_t connected, uint64_t now_usec) MG_MUST_CHECK;
 
@@ -132,26 +141,8 @@ upstream_is_up(const struct upstream *upstream)
 uint16_t upstreams_find(const struct upstreams *upstreams, unsigned listener, const char *name,
 	const char *address);
 
-/* "192.0.2.1:8080", "[2001:db8::1]:8080", "unix:/run/app.sock". Returns buf. */
-#define UPSTREAM_ADDRESS_TEXT_MAX ADDR_LISTEN_TEXT_MAX
+/* Its address: "192.0.2.1:8080", "[2001:db8::1]:8080", "unix:/run/app.sock". Returns buf. */
 const char *upstream_format(
 	const struct upstream *upstream, char buf[static UPSTREAM_ADDRESS_TEXT_MAX]);
-
-/* What the configuration names. */
-struct upstream_name {
-	struct upstream_address address; /* length 0: `host` is to be resolved */
-	char host[UPSTREAM_NAME_MAX + 1];
-	uint16_t port;
-};
-
-/* Reads "127.0.0.1:8080", "[::1]:8080", "unix:/path", "unix:@name" or "app.example:9000". -EINVAL
- * with what is allowed. Pure: nothing is resolved. */
-int upstream_parse_name(const char *text, struct upstream_name *ret_name,
-	struct mg_error *reterr_error) MG_MUST_CHECK;
-
-/* Reads an address without port, as source_addresses has them: "192.0.2.1", "2001:db8::1"; port 0.
- * -EINVAL with what is allowed. */
-int upstream_parse_source(const char *text, struct upstream_address *ret_address,
-	struct mg_error *reterr_error) MG_MUST_CHECK;
 
 #endif

@@ -1,0 +1,144 @@
+/* upstream_name: see upstream_name.h. */
+#include "upstream_name.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UPSTREAM_HOST_MAX 253 /* bytes of a name in the DNS as it is written, RFC 1035 */
+#define UPSTREAM_LABEL_MAX 63 /* bytes between its dots */
+#define UPSTREAM_FORMS                                                              \
+	"\"127.0.0.1:8080\", \"[::1]:8080\", \"app.example:9000\", \"unix:/path\" " \
+	"and \"unix:@name\""
+
+static bool
+upstream_is_digit(char byte)
+{
+	return byte >= '0' && byte <= '9';
+}
+
+static bool
+upstream_is_in_label(char byte)
+{
+	return upstream_is_digit(byte) || (byte >= 'a' && byte <= 'z') ||
+	       (byte >= 'A' && byte <= 'Z') || byte == '-' || byte == '_';
+}
+
+/* A name with at least one label; a dot may stand at its end. One whose last label is a number is
+ * an address with a typing error. */
+static bool
+upstream_is_host(const char *text, size_t length)
+{
+	size_t label = 0;
+	bool is_number = true;
+
+	if (length > 0 && text[length - 1] == '.')
+		length--;
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '.') {
+			if (label == 0)
+				return false;
+			label = 0;
+			is_number = true;
+			continue;
+		}
+		if (!upstream_is_in_label(text[i]) || ++label > UPSTREAM_LABEL_MAX)
+			return false;
+		is_number = is_number && upstream_is_digit(text[i]);
+	}
+	return label > 0 && length <= UPSTREAM_HOST_MAX && !is_number;
+}
+
+/* 1 to 65535, digits alone; 0: it is none. */
+static uint16_t
+upstream_port(const char *text)
+{
+	unsigned long port = 0;
+
+	if (text[0] == '0' || strlen(text) > 5)
+		return 0;
+	for (; *text; text++) {
+		if (!upstream_is_digit(*text))
+			return 0;
+		port = port * 10 + (unsigned long)(*text - '0');
+	}
+	return port <= UINT16_MAX ? (uint16_t)port : 0;
+}
+
+static int
+upstream_fail(const char *text, const char *allowed, struct mg_error *reterr_error)
+{
+	return mg_error_set(reterr_error, -EINVAL, "found \"%s\", allowed are %s", text, allowed);
+}
+
+int
+upstream_parse_name(const char *text, struct upstream_name *ret_name, struct mg_error *reterr_error)
+{
+	const char *colon = strrchr(text, ':');
+	struct upstream_name name;
+
+	memset(&name, 0, sizeof(name));
+	if (addr_parse_listen(text, &name.address.sa, &name.address.length, NULL) == 0) {
+		*ret_name = name;
+		return 0;
+	}
+	memset(&name.address, 0, sizeof(name.address));
+	if (strncmp(text, "unix:", 5) == 0)
+		return addr_parse_listen(
+			text, &name.address.sa, &name.address.length, reterr_error);
+	if (!colon || !upstream_is_host(text, (size_t)(colon - text)))
+		return upstream_fail(text, UPSTREAM_FORMS, reterr_error);
+	name.port = upstream_port(colon + 1);
+	if (name.port == 0)
+		return upstream_fail(text, "ports from 1 to 65535", reterr_error);
+	memcpy(name.host, text, (size_t)(colon - text));
+	*ret_name = name;
+	return 0;
+}
+
+int
+upstream_parse_source(
+	const char *text, struct upstream_address *ret_address, struct mg_error *reterr_error)
+{
+	struct upstream_address address = {.length = 0};
+	struct addr addr;
+	struct cidr cidr;
+
+	if (strchr(text, '/') || cidr_parse(text, &cidr, NULL) < 0)
+		return upstream_fail(
+			text, "addresses such as \"192.0.2.1\" and \"2001:db8::1\"", reterr_error);
+	addr = (struct addr){.family = cidr.family};
+	memcpy(addr.bytes, cidr.bytes, sizeof(addr.bytes));
+	address.length = addr_to_sockaddr(&addr, &address.sa);
+	*ret_address = address;
+	return 0;
+}
+
+int
+upstream_parse_nameserver(
+	const char *text, struct upstream_address *ret_address, struct mg_error *reterr_error)
+{
+	struct upstream_address address;
+
+	memset(&address, 0, sizeof(address));
+	if (addr_parse_listen(text, &address.sa, &address.length, NULL) < 0 ||
+		address.sa.ss_family == AF_UNIX)
+		return upstream_fail(text,
+			"addresses with port, such as \"192.0.2.1:53\" and \"[2001:db8::1]:53\"",
+			reterr_error);
+	*ret_address = address;
+	return 0;
+}
+
+bool
+upstream_address_equal(const struct upstream_address *a, const struct upstream_address *b)
+{
+	return a->length == b->length && memcmp(&a->sa, &b->sa, a->length) == 0;
+}
+
+const char *
+upstream_address_format(
+	const struct upstream_address *address, char buf[static UPSTREAM_ADDRESS_TEXT_MAX])
+{
+	return addr_format_listen((const struct sockaddr *)&address->sa, address->length, buf);
+}
