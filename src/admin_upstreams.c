@@ -151,10 +151,13 @@ admin_set_upstream(struct supervisor *supervisor, struct admin_request *request,
 		listener = (int)(found - supervisor->conf->listeners);
 	}
 	n = supervisor_disable_upstreams(supervisor, listener, server, disabled);
-	if (n == 0)
+	if (n == 0 && name)
 		admin_reply_error(request, HTTP_NOTFOUND,
-			"there is no server \"%s\"%s%s; GET /upstreams lists them", server,
-			name ? " behind the listener " : "", name ? name : "");
+			"listener %s has no server \"%s\"; GET /upstreams lists them", name,
+			server);
+	else if (n == 0)
+		admin_reply_error(request, HTTP_NOTFOUND,
+			"there is no server \"%s\"; GET /upstreams lists them", server);
 	else
 		admin_reply(request, HTTP_OK,
 			json_pack("{s:I, s:o}", "changed", (json_int_t)n, "servers",

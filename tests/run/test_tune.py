@@ -287,7 +287,8 @@ def test_just_enough_descriptors(gateway, nofile, warned):
 
 @pytest.mark.parametrize("nofile, warned", [(2031, True), (2032, False)])
 def test_just_enough_descriptors_for_a_relay(gateway, nofile, warned):
-    listener = {"service": "relay", "upstream": {"servers": ["unix:/nowhere"]}}
+    upstream = {"servers": ["unix:/nowhere"], "health": {"interval": 0}}
+    listener = {"service": "relay", "upstream": upstream}
     one = gateway(config(limits={"connections": 1000}, listener=listener), nofile=nofile)
     texts = [text for text in one.stats()["warnings"] if "descriptors" in text]
     assert bool(texts) == warned
