@@ -10,6 +10,7 @@
 #include "acceptor.h"
 #include "admin.h"
 #include "admit.h"
+#include "assign.h"
 #include "conf.h"
 #include "crew.h"
 #include "inspect.h"
@@ -23,6 +24,7 @@
 #include "signals.h"
 #include "upgrade.h"
 #include "upstream.h"
+#include "upstream_watch.h"
 
 /* What becomes of the connections when the supervisor ends. */
 enum supervisor_stop {
@@ -40,7 +42,9 @@ struct supervisor {
 	struct metrics *metrics;
 	struct admit *admit;
 	struct roster *roster;
-	struct upstreams *upstreams;
+	struct upstreams *upstreams; /* shared with the workers, which read it */
+	struct upstream_watch upstream_watch;
+	struct assign assign;
 	struct listener_set listeners;
 	struct crew crew;
 	struct acceptor acceptor;

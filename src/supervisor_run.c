@@ -208,6 +208,7 @@ supervisor_be_worker(void *context, unsigned index, int channel_fd)
 	struct worker_heritage heritage = {
 		.conf = supervisor->conf,
 		.metrics = supervisor->metrics,
+		.upstreams = supervisor->upstreams,
 		.parkset = &supervisor->restore.set,
 		.epoch = supervisor->epoch,
 	};
@@ -292,6 +293,7 @@ supervisor_init_acceptor(struct supervisor *supervisor)
 		.conf = &supervisor->conf,
 		.admit = supervisor->admit,
 		.roster = supervisor->roster,
+		.upstreams = supervisor->upstreams,
 		.crew = &supervisor->crew,
 		.metrics = supervisor->metrics,
 		.refused = supervisor_on_refused,
@@ -362,6 +364,8 @@ supervisor_init_rest(struct supervisor *supervisor)
 		r = supervisor_init_events(supervisor);
 	if (r == 0)
 		r = supervisor_begin_restore(supervisor);
+	if (r == 0)
+		r = supervisor_init_servers(supervisor);
 	if (r == 0)
 		r = supervisor_init_admin(supervisor, &supervisor->listeners.admin, &ADMIN_FACE_ALL,
 			&supervisor->admin);
