@@ -305,7 +305,7 @@ def test_the_limit_of_a_source_is_the_clients(gateway, echoes, service, offset):
     assert one.closed("refused_source") == max(offset, 0)
     one.wait_connections(admitted)
     sources = {item["source"]: item["connections"] for item in one.get("/sources")["sources"]}
-    assert sources == {CLIENT[0]: admitted}
+    assert sources == {f"{CLIENT[0]}/32": admitted}
     with connect(one.address("relay")) as other:
         other.sendall(line(("192.0.2.8", 1)))
         assert behaves(service, other), "another client behind the same load balancer"
