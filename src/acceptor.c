@@ -18,6 +18,7 @@ acceptor_state_name(enum acceptor_state state)
 		[ACCEPTOR_FULL] = "full",
 		[ACCEPTOR_RATE] = "rate_limited",
 		[ACCEPTOR_NO_WORKER] = "no_worker",
+		[ACCEPTOR_NO_SERVER] = "no_server",
 		[ACCEPTOR_PAUSED] = "paused",
 		[ACCEPTOR_HALTED] = "halted",
 	};
@@ -127,6 +128,23 @@ acceptor_pause(struct acceptor *acceptor, int error, uint64_t now_usec)
 			ACCEPTOR_PAUSE_USEC / 1000, strerror(error), dropped);
 }
 
+static const struct conf_listener *
+acceptor_conf(const struct acceptor *acceptor, unsigned listener)
+{
+	return &(*acceptor->conf)->listeners[listener];
+}
+
+/* The clients of a relay may be to wait outside for a server. */
+static bool
+acceptor_lacks_server(const struct acceptor *acceptor, unsigned listener)
+{
+	const struct conf_listener *conf = acceptor_conf(acceptor, listener);
+
+	return conf->service == CONF_SERVICE_RELAY &&
+	       conf->upstream_when_down == CONF_WHEN_FULL_WAIT &&
+	       !upstreams_available(acceptor->upstreams, listener);
+}
+
 /* May one be accepted? Otherwise the listener is not watched until that changes. */
 static bool
 acceptor_gate(struct acceptor *acceptor, unsigned listener, uint64_t now_usec)
@@ -134,6 +152,10 @@ acceptor_gate(struct acceptor *acceptor, unsigned listener, uint64_t now_usec)
 	uint64_t wait_usec = 0;
 	struct timeval wait;
 
+	if (acceptor_lacks_server(acceptor, listener)) {
+		acceptor_set_state(acceptor, listener, ACCEPTOR_NO_SERVER);
+		return false;
+	}
 	switch (admit_gate(acceptor->admit, listener, now_usec, &wait_usec)) {
 	case ADMIT_GATE_OPEN:
 		return true;
@@ -157,7 +179,7 @@ acceptor_gate(struct acceptor *acceptor, unsigned listener, uint64_t now_usec)
 static bool
 acceptor_waits_when_full(const struct acceptor *acceptor, unsigned listener)
 {
-	return (*acceptor->conf)->listeners[listener].when_full == CONF_WHEN_FULL_WAIT;
+	return acceptor_conf(acceptor, listener)->when_full == CONF_WHEN_FULL_WAIT;
 }
 
 /* Who comes for a WebSocket is told that there is none to be had, unasked: nothing is read here. */
@@ -182,7 +204,7 @@ acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const stru
 	char text[ADDR_TEXT_MAX];
 	unsigned dropped;
 
-	if ((*acceptor->conf)->listeners[listener].protocol == CONF_PROTOCOL_WEBSOCKET)
+	if (acceptor_conf(acceptor, listener)->protocol == CONF_PROTOCOL_WEBSOCKET)
 		acceptor_answer(acceptor, listener, fd);
 	(void)close(fd);
 	metrics_add(acceptor_metric(acceptor, METRIC_REFUSED), 1);
@@ -190,7 +212,7 @@ acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const stru
 	acceptor->refused(acceptor->context, reason);
 	if (log_limit_pass(&acceptor->refuse_log, now_usec, &dropped)) {
 		struct log_context context = {
-			.listener = (*acceptor->conf)->listeners[listener].name,
+			.listener = acceptor_conf(acceptor, listener)->name,
 			.peer = addr_format(peer, text),
 			.reason = info->name,
 		};
@@ -200,33 +222,75 @@ acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const stru
 	}
 }
 
+/* Is it a load balancer's, whose header tells who the client is? A Unix socket is guarded by its
+ * permissions. */
+static bool
+acceptor_is_trusted(const struct conf_cidrs *from, const struct addr *peer)
+{
+	for (size_t i = 0; i < from->n; i++)
+		if (cidr_contains(&from->items[i], peer))
+			return true;
+	return peer->family == ADDR_UNIX;
+}
+
+/* Lets it in, and finds it a server if it is to have one now. CLOSE_NONE, or why not; then nothing is
+ * counted. */
+static enum close_reason
+acceptor_decide(struct acceptor *acceptor, const struct addr *peer, uint64_t now_usec,
+	struct control_handover *record, uint32_t *ret_source)
+{
+	/* Who is behind a load balancer is not known yet, and counts for nobody until then. */
+	static const struct addr unknown = {.family = ADDR_NONE};
+	const struct conf_listener *conf = acceptor_conf(acceptor, record->listener);
+	bool proxied = conf->proxy_from.n > 0;
+	enum close_reason reason = admit_decide(
+		acceptor->admit, record->listener, proxied ? &unknown : peer, now_usec, ret_source);
+
+	if (reason != CLOSE_NONE)
+		return reason;
+	if (proxied && !acceptor_is_trusted(&conf->proxy_from, peer))
+		reason = CLOSE_REFUSED_PROXY;
+	if (proxied)
+		record->flags |= HANDOVER_PROXIED;
+	else if (conf->service == CONF_SERVICE_RELAY)
+		record->server = upstreams_pick(
+			acceptor->upstreams, record->listener, peer, UPSTREAM_NONE, now_usec);
+	if (!proxied && conf->service == CONF_SERVICE_RELAY && record->server == UPSTREAM_NONE)
+		reason = CLOSE_REFUSED_UPSTREAM;
+	if (reason != CLOSE_NONE)
+		admit_release(acceptor->admit, record->listener, *ret_source, false);
+	return reason;
+}
+
 static void
 acceptor_admit(struct acceptor *acceptor, unsigned listener, struct crew_member *member, int fd,
 	const struct addr *peer, uint64_t now_usec)
 {
-	struct control_handover record = {.opened_usec = now_usec, .listener = (uint8_t)listener};
+	struct control_handover record = {
+		.opened_usec = now_usec, .listener = (uint8_t)listener, .server = UPSTREAM_NONE};
 	enum close_reason reason;
 	uint32_t source;
 
-	reason = admit_decide(acceptor->admit, listener, peer, now_usec, &source);
+	reason = acceptor_decide(acceptor, peer, now_usec, &record, &source);
 	if (reason != CLOSE_NONE) {
 		acceptor_refuse(acceptor, listener, fd, peer, reason, now_usec);
 		return;
 	}
-	if (!member) {
+	if (member)
+		record.id = roster_add(
+			acceptor->roster, (uint8_t)member->index, (uint8_t)listener, source);
+	if (!record.id) { /* the roster has as many places as admit lets in */
 		admit_release(acceptor->admit, listener, source, false);
-		acceptor_refuse(acceptor, listener, fd, peer, CLOSE_REFUSED_WORKERS, now_usec);
+		(void)upstreams_release(acceptor->upstreams, record.server);
+		acceptor_refuse(acceptor, listener, fd, peer,
+			member ? CLOSE_REFUSED_TOTAL : CLOSE_REFUSED_WORKERS, now_usec);
 		return;
 	}
-	record.id = roster_add(acceptor->roster, (uint8_t)member->index, (uint8_t)listener, source);
-	if (!record.id) { /* it has as many places as admit lets in */
-		admit_release(acceptor->admit, listener, source, false);
-		acceptor_refuse(acceptor, listener, fd, peer, CLOSE_REFUSED_TOTAL, now_usec);
-		return;
-	}
+	if (record.server != UPSTREAM_NONE)
+		roster_set_server(acceptor->roster, record.id, record.server);
 	metrics_add(acceptor_metric(acceptor, METRIC_ACCEPTED), 1);
 	metrics_add(acceptor_listener_metric(acceptor, listener, LISTENER_METRIC_ACCEPTED), 1);
-	crew_give(member, &record, fd);
+	crew_give(member, &record, fd, conf_fds_each(acceptor_conf(acceptor, listener)));
 }
 
 /* From here to the end of the turn the kernel keeps some descriptors from us. It cannot fail: a
@@ -268,7 +332,8 @@ acceptor_accept(struct acceptor *acceptor, const struct listener_socket *item, u
 
 	if (!acceptor_gate(acceptor, item->listener, now_usec))
 		return false;
-	member = crew_pick(acceptor->crew, &full);
+	member = crew_pick(
+		acceptor->crew, conf_fds_each(acceptor_conf(acceptor, item->listener)), &full);
 	if (!member && !full) {
 		acceptor_set_all(acceptor, ACCEPTOR_NO_WORKER);
 		return false;

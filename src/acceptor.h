@@ -17,6 +17,7 @@
 #include "listener.h"
 #include "log.h"
 #include "roster.h"
+#include "upstream.h"
 
 #define ACCEPTOR_BURST 256         /* accepts in one turn, for each socket */
 #define ACCEPTOR_PAUSE_USEC 100000 /* after EMFILE and the like */
@@ -30,6 +31,7 @@ enum acceptor_state {
 	ACCEPTOR_FULL,      /* at a limit, and when_full is wait */
 	ACCEPTOR_RATE,      /* the accept rate is used up for now */
 	ACCEPTOR_NO_WORKER, /* none can take one just now */
+	ACCEPTOR_NO_SERVER, /* none is up and has room, and upstream.when_down is wait */
 	ACCEPTOR_PAUSED,    /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
 	ACCEPTOR_HALTED,    /* draining, recounting or stopping */
 	ACCEPTOR_STATE_COUNT,
@@ -41,6 +43,7 @@ enum acceptor_halt {
 	ACCEPTOR_HALT_RECOUNT = 1 << 1,
 	ACCEPTOR_HALT_STOP = 1 << 2,
 	ACCEPTOR_HALT_RESTORE = 1 << 3,
+	ACCEPTOR_HALT_RESOLVE = 1 << 4, /* the names of servers, at start */
 };
 
 struct acceptor;
@@ -56,6 +59,7 @@ struct acceptor {
 	struct conf *const *conf; /* the one in force; borrowed */
 	struct admit *admit;
 	struct roster *roster;
+	struct upstreams *upstreams;
 	struct crew *crew;
 	struct metrics *metrics;
 	struct acceptor_socket *sockets;
@@ -84,7 +88,7 @@ void acceptor_wake(struct acceptor *acceptor);
 void acceptor_halt(struct acceptor *acceptor, enum acceptor_halt why);
 void acceptor_resume(struct acceptor *acceptor, enum acceptor_halt why);
 
-/* "accepting", "full", "rate_limited", "no_worker", "paused", "halted". */
+/* "accepting", "full", "rate_limited", "no_worker", "no_server", "paused", "halted". */
 const char *acceptor_state_name(enum acceptor_state state);
 
 #endif

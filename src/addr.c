@@ -15,6 +15,9 @@
 #define ADDR_UNIX_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 #define ADDR_LISTEN_FORMS "\"127.0.0.1:7000\", \"[::]:7000\", \"unix:/path\" and \"unix:@name\""
 
+/* How a mapped address begins. */
+static const uint8_t ADDR_MAPPED[12] = {[10] = 0xff, [11] = 0xff};
+
 static unsigned
 addr_family_bits(uint8_t family)
 {
@@ -25,9 +28,7 @@ addr_family_bits(uint8_t family)
 static bool
 addr_is_mapped(const uint8_t bytes[static 16])
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	return memcmp(bytes, mapped, sizeof(mapped)) == 0;
+	return memcmp(bytes, ADDR_MAPPED, sizeof(ADDR_MAPPED)) == 0;
 }
 
 static void
@@ -37,13 +38,23 @@ addr_unmap_bytes(uint8_t bytes[static 16])
 	memset(bytes + 4, 0, 12);
 }
 
-static void
+void
 addr_unmap(struct addr *addr)
 {
 	if (addr->family == ADDR_IPV6 && addr_is_mapped(addr->bytes)) {
 		addr->family = ADDR_IPV4;
 		addr_unmap_bytes(addr->bytes);
 	}
+}
+
+void
+addr_map(struct addr *addr)
+{
+	if (addr->family != ADDR_IPV4)
+		return;
+	addr->family = ADDR_IPV6;
+	memmove(addr->bytes + 12, addr->bytes, 4);
+	memcpy(addr->bytes, ADDR_MAPPED, sizeof(ADDR_MAPPED));
 }
 
 struct addr
@@ -169,18 +180,17 @@ addr_quote(const char *text, char buf[static ADDR_QUOTE_MAX])
 	return buf;
 }
 
-/* Decimal digits alone: no sign, no space, no leading zero. */
-static bool
-addr_parse_number(const char *text, unsigned max, unsigned *ret_number)
+bool
+addr_parse_number(const char *text, size_t length, unsigned max, unsigned *ret_number)
 {
 	unsigned number = 0;
 
-	if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+	if (length == 0 || (text[0] == '0' && length > 1))
 		return false;
-	for (; *text != '\0'; text++) {
-		if (*text < '0' || *text > '9')
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] < '0' || text[i] > '9')
 			return false;
-		number = number * 10 + (unsigned)(*text - '0');
+		number = number * 10 + (unsigned)(text[i] - '0');
 		if (number > max)
 			return false;
 	}
@@ -188,14 +198,13 @@ addr_parse_number(const char *text, unsigned max, unsigned *ret_number)
 	return true;
 }
 
-/* An address as it is written; ::ffff:a.b.c.d stays IPv6 here. */
-static bool
+bool
 addr_parse_host(const char *text, size_t length, struct addr *ret_addr)
 {
 	struct addr addr = {.family = ADDR_NONE};
 	char host[INET6_ADDRSTRLEN];
 
-	if (length >= sizeof(host))
+	if (length >= sizeof(host) || memchr(text, '\0', length))
 		return false;
 	memcpy(host, text, length);
 	host[length] = '\0';
@@ -251,7 +260,8 @@ cidr_parse(const char *text, struct cidr *ret_cidr, struct mg_error *reterr_erro
 			"\"10.0.0.0/8\" or \"2001:db8::/32\"",
 			reterr_error);
 	prefix = addr_family_bits(addr.family);
-	if (text[host_length] == '/' && !addr_parse_number(text + host_length + 1, prefix, &prefix))
+	if (text[host_length] == '/' && !addr_parse_number(text + host_length + 1,
+						strlen(text + host_length + 1), prefix, &prefix))
 		return mg_error_set(reterr_error, -EINVAL,
 			"found \"%s\", allowed are prefixes of 0 to %u bits",
 			addr_quote(text, quote), prefix);
@@ -335,7 +345,7 @@ addr_parse_inet(const char *text, struct sockaddr_storage *ret_sa, socklen_t *re
 		(addr.family == ADDR_IPV6) != (text[0] == '['))
 		return addr_fail_host(
 			text, ADDR_LISTEN_FORMS "; host names are not resolved", reterr_error);
-	if (!addr_parse_number(port, UINT16_MAX, &number) || number == 0)
+	if (!addr_parse_number(port, strlen(port), UINT16_MAX, &number) || number == 0)
 		return mg_error_set(reterr_error, -EINVAL,
 			"found port \"%s\", allowed are 1 to 65535", addr_quote(port, quote));
 	addr.port = (uint16_t)number;

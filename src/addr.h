@@ -7,6 +7,7 @@
 #define MILLGATE_ADDR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -43,6 +44,21 @@ struct addr addr_from_sockaddr(const struct sockaddr *sa, socklen_t length);
 
 /* The way back, for ADDR_IPV4 and ADDR_IPV6 (asserted); all that is not used is zero. */
 socklen_t addr_to_sockaddr(const struct addr *addr, struct sockaddr_storage *ret_sa);
+
+/* Makes of an IPv4-mapped IPv6 address the IPv4 address that it is. */
+void addr_unmap(struct addr *addr);
+
+/* Makes of an IPv4 address the IPv6 address that stands for it: where both ends of a connection
+ * must be of one family. */
+void addr_map(struct addr *addr);
+
+/* Reads an address alone, "192.0.2.1" or "2001:db8::1", of so many bytes; numbers of IPv4 have no
+ * leading zeros, a mapped address stays IPv6, the port is 0. false: it is none. */
+bool addr_parse_host(const char *text, size_t length, struct addr *ret_addr);
+
+/* Reads a number of 0 to `max` (at most 65535), of so many decimal digits: no sign, no space, no
+ * leading zero. false: it is none. */
+bool addr_parse_number(const char *text, size_t length, unsigned max, unsigned *ret_number);
 
 /* "192.0.2.1:7000", "[2001:db8::1]:7000", "unix", "unknown". Returns buf. */
 const char *addr_format(const struct addr *addr, char buf[static ADDR_TEXT_MAX]);

@@ -285,6 +285,15 @@ admit_restore(struct admit *admit, unsigned listener, const struct addr *addr, u
 	return CLOSE_NONE;
 }
 
+enum close_reason
+admit_identify(struct admit *admit, const struct addr *addr, uint32_t *ret_source)
+{
+	if (admit_source_is_full(admit, addr))
+		return CLOSE_REFUSED_SOURCE;
+	*ret_source = source_table_acquire(admit->sources, addr);
+	return CLOSE_NONE;
+}
+
 void
 admit_release(struct admit *admit, unsigned listener, uint32_t source, bool from_before_recount)
 {

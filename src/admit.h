@@ -84,7 +84,12 @@ enum admit_gate admit_gate(
 enum close_reason admit_decide(struct admit *admit, unsigned listener, const struct addr *addr,
 	uint64_t now_usec, uint32_t *ret_source);
 
-/* The same for one that was let in before, by the process before this one: takes no token. */
+/* A connection that is in and counted for no source, since it is a load balancer's, has told who it
+ * is for: counts it for that source, as admit_decide() does. Or CLOSE_REFUSED_SOURCE. */
+enum close_reason admit_identify(
+	struct admit *admit, const struct addr *addr, uint32_t *ret_source);
+
+/* As admit_decide() for one that was let in before, by the process before this one: takes no token. */
 enum close_reason admit_restore(
 	struct admit *admit, unsigned listener, const struct addr *addr, uint32_t *ret_source);
 

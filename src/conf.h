@@ -153,6 +153,13 @@ void conf_free(struct conf *conf);
 /* The listener of this name, or NULL. */
 const struct conf_listener *conf_find_listener(const struct conf *conf, const char *name);
 
+/* Descriptors that a worker has for one of the listener's connections: a relayed one has a server. */
+static inline unsigned
+conf_fds_each(const struct conf_listener *listener)
+{
+	return listener->service == CONF_SERVICE_RELAY ? 2 : 1;
+}
+
 /* The word of the listener's service: "hold". Returns buf. */
 const char *conf_service_name(
 	const struct conf_listener *listener, char buf[static CONF_NAME_MAX + 1]);

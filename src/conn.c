@@ -1,30 +1,27 @@
-/* conn: see conn.h. Deadlines are in conn_timer.c, ends in conn_end.c, half input in conn_input.c. */
+/* conn: see conn.h. The table is in conn_table.c, deadlines in conn_timer.c, ends in conn_end.c, half
+ * input in conn_input.c, servers in conn_upstream.c, PROXY headers in conn_proxy.c. */
 #include "conn.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "conn_private.h"
-#include "lazy.h"
 
-void
-conns_read_clock(struct conns *conns)
-{
-	conns->now_usec = clock_now_usec();
-}
+/* What a framing may add to what is read of a server in one piece. */
+#define CONN_FRAME_ROOM 16
 
 void
 conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state)
 {
+	uint32_t *count = conn->flags & CONN_UPSTREAM ? &conns->upstream_count : &conns->count;
+
 	assert(state != conn->state);
 	if (conn->state == CONN_FREE)
-		conns->count++;
+		(*count)++;
 	if (state == CONN_FREE)
-		conns->count--;
+		(*count)--;
 	conn->state = state;
 }
 
@@ -35,37 +32,70 @@ conn_queue_changed(struct conns *conns)
 }
 
 void
-conn_close(struct conns *conns, struct conn *conn, enum close_reason reason)
+conn_free(struct conns *conns, struct conn *conn)
 {
-	uint64_t id = conn->id;
+	int fd = conn_fd(conns, conn);
 	uint32_t generation = conn->generation;
 
 	assert(conn->state != CONN_FREE);
+	if (conn_listener(conns, conn)->service->relays)
+		conns->links[fd] = (struct conn_link){0};
+	if (conns->proxied[fd].source.family != ADDR_NONE)
+		conns->proxied[fd] = (struct proxy_header){0};
 	conn_set_state(conns, conn, CONN_FREE);
 	if (conn->flags & CONN_LINGERS)
 		conns->lingering--;
-	wheel_clear(&conns->wheel, (uint32_t)conn_fd(conns, conn));
+	wheel_clear(&conns->wheel, (uint32_t)fd);
 	if (conn->out || conn->in) {
 		iobuf_free(&conns->iobufs, conn->out);
 		iobuf_free(&conns->iobufs, conn->in);
 		conn_queue_changed(conns);
 	}
-	(void)close(conn_fd(conns, conn));
+	(void)close(fd);
 	*conn = (struct conn){.generation = generation + 1};
-	conns->closed(conns->context, id, reason);
+}
+
+/* What one side got of a stream that broke off on the other must not look whole: it is reset. */
+static void
+conn_break_off(const struct conns *conns, const struct conn *conn)
+{
+	static const struct linger reset = {.l_onoff = 1};
+
+	(void)setsockopt(conn_fd(conns, conn), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
+void
+conn_close(struct conns *conns, struct conn *conn, enum close_reason reason)
+{
+	struct conn *other = conn_other(conns, conn);
+	bool tell = other || !(conn->flags & CONN_UPSTREAM);
+	uint64_t id = conn->id;
+
+	if (other && reason == CLOSE_CLIENT_CLOSED && !(conn->flags & CONN_UPSTREAM)) {
+		conn_part(conns, conn);
+	} else if (other) {
+		if (close_reason_info(reason)->class == CLOSE_CLASS_ERROR)
+			conn_break_off(conns, other);
+		conn_free(conns, other);
+	}
+	conn_free(conns, conn);
+	if (tell)
+		conns->closed(conns->context, id, reason);
 }
 
 static enum close_reason
-conn_error_reason(int error)
+conn_error_reason(const struct conn *conn, int error)
 {
+	bool upstream = conn->flags & CONN_UPSTREAM;
+
 	switch (error) {
 	case ECONNRESET:
 	case EPIPE:
-		return CLOSE_CLIENT_RESET;
+		return upstream ? CLOSE_UPSTREAM_RESET : CLOSE_CLIENT_RESET;
 	case ETIMEDOUT:
 	case EHOSTUNREACH:
 	case ENETUNREACH:
-		return CLOSE_CLIENT_LOST;
+		return upstream ? CLOSE_UPSTREAM_LOST : CLOSE_CLIENT_LOST;
 	case ENOMEM:
 	case ENOBUFS:
 		return CLOSE_NO_MEMORY;
@@ -74,29 +104,36 @@ conn_error_reason(int error)
 	}
 }
 
-static int
+int
 conn_fail(struct conns *conns, struct conn *conn, int error)
 {
-	conn_close(conns, conn, conn_error_reason(error));
+	conn_close(conns, conn, conn_error_reason(conn, error));
 	return -ECONNRESET;
 }
 
-static uint32_t
+#define CONN_UNREAD (CONN_PAUSED | CONN_HELD | CONN_EOF)
+
+/* A hang-up is told always: where nothing else is asked for, once and not until it is dealt with. */
+uint32_t
 conn_wanted_events(uint8_t flags)
 {
-	return (flags & CONN_PAUSED ? 0 : EPOLLIN) | (flags & CONN_WANTS_WRITE ? EPOLLOUT : 0);
+	uint32_t events =
+		(flags & CONN_UNREAD ? 0 : EPOLLIN) | (flags & CONN_WANTS_WRITE ? EPOLLOUT : 0);
+
+	return events ? events : EPOLLET;
 }
 
-/* Makes the epoll set agree with the flags. */
-static int
+int
 conn_watch(struct conns *conns, struct conn *conn, uint8_t flags)
 {
 	int r;
 
 	if (flags == conn->flags)
 		return 0;
-	r = pollset_change(
-		&conns->pollset, conn_fd(conns, conn), conn->generation, conn_wanted_events(flags));
+	r = 0;
+	if (conn_wanted_events(flags) != conn_wanted_events(conn->flags))
+		r = pollset_change(&conns->pollset, conn_fd(conns, conn), conn->generation,
+			conn_wanted_events(flags));
 	if (r < 0)
 		return conn_fail(conns, conn, -r);
 	conn->flags = flags;
@@ -109,11 +146,47 @@ conn_pause(struct conns *conns, struct conn *conn)
 	return conn->out ? conn_watch(conns, conn, conn->flags | CONN_PAUSED) : 0;
 }
 
+int
+conn_hold(struct conns *conns, struct conn *conn)
+{
+	return conn_watch(conns, conn, conn->flags | CONN_HELD);
+}
+
+int
+conn_release(struct conns *conns, struct conn *conn)
+{
+	const struct proto_ops *proto = conn_listener(conns, conn)->proto;
+	uint32_t generation = conn->generation;
+
+	if (!(conn->flags & CONN_HELD))
+		return 0;
+	if (conn_watch(conns, conn, conn->flags & (uint8_t)~CONN_HELD) < 0)
+		return -ECONNRESET;
+	if (conn->in && proto->resume)
+		proto->resume(conns, conn);
+	return conn->generation == generation ? 0 : -ECONNRESET;
+}
+
+/* The counters of whoever is at the other end. */
+static void
+conn_count(struct conns *conns, const struct conn *conn, size_t n, enum metric metric,
+	enum listener_metric listener_metric, enum upstream_metric upstream_metric)
+{
+	if (conn->flags & CONN_UPSTREAM) {
+		uint16_t server = conns->links[conn_fd(conns, conn)].server;
+
+		metrics_add(&conns->slot->upstream[server][upstream_metric], n);
+		return;
+	}
+	metrics_add(&conns->slot->value[metric], n);
+	metrics_add(&conns->slot->listener[conn->listener][listener_metric], n);
+}
+
 static void
 conn_count_sent(struct conns *conns, const struct conn *conn, size_t n)
 {
-	metrics_add(&conns->slot->value[METRIC_BYTES_SENT], n);
-	metrics_add(&conns->slot->listener[conn->listener][LISTENER_METRIC_BYTES_SENT], n);
+	conn_count(conns, conn, n, METRIC_BYTES_SENT, LISTENER_METRIC_BYTES_SENT,
+		UPSTREAM_METRIC_BYTES_SENT);
 }
 
 void
@@ -196,7 +269,7 @@ conn_write(struct conns *conns, struct conn *conn, const void *data, size_t leng
 }
 
 struct addr
-conn_peer(const struct conns *conns, const struct conn *conn)
+conn_socket_peer(const struct conns *conns, const struct conn *conn)
 {
 	struct sockaddr_storage peer;
 	socklen_t length = sizeof(peer);
@@ -206,11 +279,27 @@ conn_peer(const struct conns *conns, const struct conn *conn)
 	return addr_from_sockaddr((struct sockaddr *)&peer, length);
 }
 
+struct addr
+conn_peer(const struct conns *conns, const struct conn *conn)
+{
+	struct addr source = conns->proxied[conn_fd(conns, conn)].source;
+
+	if (conn->state == CONN_PROXY || source.family != ADDR_NONE)
+		return source;
+	return conn_socket_peer(conns, conn);
+}
+
 void
 conn_open(struct conns *conns, struct conn *conn)
 {
+	const struct service_ops *service = conn_listener(conns, conn)->service;
+	uint32_t generation = conn->generation;
+
 	conn_set_state(conns, conn, CONN_OPEN);
-	conn_set_timer(conns, conn);
+	if (service->open)
+		service->open(conns, conn);
+	if (conn->generation == generation && conn->state != CONN_FREE)
+		conn_set_timer(conns, conn);
 }
 
 void
@@ -218,7 +307,7 @@ conn_deliver(struct conns *conns, struct conn *conn, const struct conn_message *
 {
 	const struct conn_listener *listener = conn_listener(conns, conn);
 
-	if (message->flags & MESSAGE_LAST)
+	if (message->flags & MESSAGE_LAST && !(conn->flags & CONN_UPSTREAM))
 		metrics_add(
 			&conns->slot->listener[conn->listener][LISTENER_METRIC_MESSAGES_RECEIVED],
 			1);
@@ -228,7 +317,7 @@ conn_deliver(struct conns *conns, struct conn *conn, const struct conn_message *
 int
 conn_send(struct conns *conns, struct conn *conn, const struct conn_message *message)
 {
-	if (message->flags & MESSAGE_LAST)
+	if (message->flags & MESSAGE_LAST && !(conn->flags & CONN_UPSTREAM))
 		metrics_add(
 			&conns->slot->listener[conn->listener][LISTENER_METRIC_MESSAGES_SENT], 1);
 	return conn_listener(conns, conn)->proto->send(conns, conn, message);
@@ -238,6 +327,8 @@ conn_send(struct conns *conns, struct conn *conn, const struct conn_message *mes
 static void
 conn_flushed(struct conns *conns, struct conn *conn)
 {
+	const struct service_ops *service = conn_listener(conns, conn)->service;
+
 	iobuf_free(&conns->iobufs, conn->out);
 	conn->out = NULL;
 	conn_queue_changed(conns);
@@ -245,10 +336,12 @@ conn_flushed(struct conns *conns, struct conn *conn)
 		conn_close(conns, conn, conn->close_reason);
 		return;
 	}
-	if (conn_watch(conns, conn, conn->flags & (uint8_t) ~(CONN_WANTS_WRITE | CONN_PAUSED)) ==
-			0 &&
-		conn->flags & CONN_DEAF)
+	if (conn_watch(conns, conn, conn->flags & (uint8_t) ~(CONN_WANTS_WRITE | CONN_PAUSED)) < 0)
+		return;
+	if (conn->flags & CONN_DEAF)
 		conn_send_fin(conns, conn);
+	else if (service->flushed && conn->state == CONN_OPEN)
+		service->flushed(conns, conn);
 }
 
 static void
@@ -282,21 +375,34 @@ conn_read_ended(struct conns *conns, struct conn *conn, int error)
 		conn_close(conns, conn, conn->close_reason);
 	else if (error)
 		(void)conn_fail(conns, conn, error);
-	else if (conn->state == CONN_HANDSHAKE)
+	else if (conn->state != CONN_OPEN)
 		conn_close(conns, conn, CLOSE_CLIENT_CLOSED);
 	else
 		conn_listener(conns, conn)->service->eof(conns, conn);
 }
 
-/* How much to read: what comes may have to be queued, so no more than the queue has room for. But
- * nothing at all would be an end of file. */
+/* How much to read: what comes may have to be queued, for whoever it is for, so no more than that
+ * queue has room for. But nothing at all would be an end of file. */
 static size_t
 conn_read_room(const struct conns *conns, const struct conn *conn)
 {
-	uint64_t max = conn_listener(conns, conn)->queued_max, queued = conn_queued_bytes(conn);
+	const struct conn *other = conn_other(conns, conn);
+	uint64_t queued = conn_queued_bytes(other ? other : conn) + (other ? CONN_FRAME_ROOM : 0);
+	uint64_t max = conn_listener(conns, conn)->queued_max;
 	uint64_t room = queued < max ? max - queued : 1;
 
 	return room < CONNS_SCRATCH_BYTES ? (size_t)room : CONNS_SCRATCH_BYTES;
+}
+
+/* What a server sends is as good a sign of life as what the client does. */
+static void
+conn_mark_active(struct conns *conns, struct conn *conn)
+{
+	struct conn *client = conn->flags & CONN_UPSTREAM ? conn_other(conns, conn) : conn;
+
+	conn->flags |= CONN_GOT_BYTES;
+	if (client && client->state != CONN_CLOSING) /* where it would put off the end */
+		client->active = wheel_tick(conns->now_usec);
 }
 
 static void
@@ -310,18 +416,20 @@ conn_read(struct conns *conns, struct conn *conn)
 			conn_read_ended(conns, conn, n < 0 ? errno : 0);
 		return;
 	}
-	metrics_add(&conns->slot->value[METRIC_BYTES_RECEIVED], (size_t)n);
-	metrics_add(
-		&conns->slot->listener[conn->listener][LISTENER_METRIC_BYTES_RECEIVED], (size_t)n);
+	conn_count(conns, conn, (size_t)n, METRIC_BYTES_RECEIVED, LISTENER_METRIC_BYTES_RECEIVED,
+		UPSTREAM_METRIC_BYTES_RECEIVED);
 	if (conn->flags & CONN_DEAF)
 		return;
-	conn->flags |= CONN_GOT_BYTES;
-	if (conn->state != CONN_CLOSING) /* where it would put off the end */
-		conn->active = wheel_tick(conns->now_usec);
-	conn_listener(conns, conn)->proto->input(conns, conn, conns->scratch, (size_t)n);
+	conn_mark_active(conns, conn);
+	if (conn->state == CONN_PROXY)
+		conn_proxy_input(conns, conn, conns->scratch, (size_t)n);
+	else
+		conn_listener(conns, conn)->proto->input(conns, conn, conns->scratch, (size_t)n);
 }
 
-/* Error or hang-up on a connection that is not being read, so that no read will tell. */
+/* Error or hang-up on a connection that is not being read, so that no read will tell. One that is
+ * held, or has ended, may hang up while more is to be read of it, or to be sent by the other side:
+ * only an error is news there. */
 static void
 conn_hung_up(struct conns *conns, struct conn *conn)
 {
@@ -331,11 +439,11 @@ conn_hung_up(struct conns *conns, struct conn *conn)
 	(void)getsockopt(conn_fd(conns, conn), SOL_SOCKET, SO_ERROR, &error, &length);
 	if (error)
 		(void)conn_fail(conns, conn, error);
-	else
+	else if (!(conn->flags & (CONN_HELD | CONN_EOF)))
 		conn_close(conns, conn, CLOSE_CLIENT_CLOSED);
 }
 
-static void
+void
 conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
 {
 	struct conns *conns = context;
@@ -343,125 +451,20 @@ conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
 
 	if (conn->state == CONN_FREE || conn->generation != generation)
 		return;
-	if ((events & (EPOLLERR | EPOLLHUP)) && (conn->flags & CONN_PAUSED)) {
-		conn_hung_up(conns, conn);
+	if (conn->state == CONN_CONNECTING) {
+		conn_connected(conns, conn);
 		return;
 	}
-	if (events & EPOLLOUT) {
+	if ((events & (EPOLLERR | EPOLLHUP)) && (conn->flags & CONN_UNREAD)) {
+		conn_hung_up(conns, conn);
+		if (conn->state == CONN_FREE || conn->generation != generation)
+			return;
+	}
+	if (events & EPOLLOUT && conn->out) {
 		conn_flush(conns, conn);
 		if (conn->state == CONN_FREE || conn->generation != generation)
 			return;
 	}
-	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(conn->flags & CONN_PAUSED))
+	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(conn->flags & CONN_UNREAD))
 		conn_read(conns, conn);
-}
-
-static void
-conns_on_batch(void *context)
-{
-	conns_read_clock(context);
-}
-
-int
-conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
-{
-	conns->capacity = capacity;
-	conns->count = 0;
-	conns->lingering = 0;
-	conns->fd_end = 0;
-	conns->table = lazy_alloc((size_t)capacity * sizeof(struct conn));
-	conns->scratch = malloc(CONNS_SCRATCH_BYTES);
-	if (!conns->table || !conns->scratch)
-		return -ENOMEM;
-	conns_read_clock(conns);
-	wheel_init(&conns->wheel, &conns->table->timer, sizeof(struct conn),
-		wheel_tick(conns->now_usec));
-	iobuf_pool_init(&conns->iobufs);
-	conns->pollset.ready = conn_on_ready;
-	conns->pollset.begin = conns_on_batch;
-	conns->pollset.context = conns;
-	return pollset_init(&conns->pollset, base);
-}
-
-void
-conns_done(struct conns *conns)
-{
-	assert(conns->count == 0);
-	pollset_done(&conns->pollset);
-	iobuf_pool_done(&conns->iobufs);
-	lazy_free(conns->table, (size_t)conns->capacity * sizeof(struct conn));
-	free(conns->scratch);
-}
-
-struct conn *
-conn_enter(struct conns *conns, int fd, const struct conn *as)
-{
-	struct conn *conn = NULL;
-	int r = -EMFILE;
-
-	if ((uint32_t)fd < conns->capacity) {
-		conn = &conns->table[fd];
-		assert(conn->state == CONN_FREE);
-		r = pollset_add(
-			&conns->pollset, fd, conn->generation, conn_wanted_events(as->flags));
-	}
-	if (r < 0) {
-		(void)close(fd);
-		conns->closed(conns->context, as->id,
-			r == -ENOMEM ? CLOSE_NO_MEMORY : CLOSE_HANDOVER_FAILED);
-		return NULL;
-	}
-	if ((uint32_t)fd >= conns->fd_end)
-		conns->fd_end = (uint32_t)fd + 1;
-	conn->id = as->id;
-	conn->opened_usec = as->opened_usec;
-	conn->active = as->active;
-	conn->listener = as->listener;
-	conn->flags = as->flags;
-	conn_set_state(conns, conn, as->state);
-	return conn;
-}
-
-void
-conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8_t listener)
-{
-	const struct proto_ops *proto = conns->listeners[listener].proto;
-	struct conn as = {
-		.id = id,
-		.opened_usec = opened_usec,
-		.active = wheel_tick(opened_usec),
-		.listener = listener,
-		.state = proto->shakes_hands ? CONN_HANDSHAKE : CONN_OPEN,
-	};
-	struct conn *conn = conn_enter(conns, fd, &as);
-
-	if (conn)
-		conn_set_timer(conns, conn);
-}
-
-struct conn *
-conn_find(struct conns *conns, int fd, uint64_t id)
-{
-	struct conn *conn;
-
-	if (fd < 0 || (uint32_t)fd >= conns->capacity)
-		return NULL;
-	conn = &conns->table[fd];
-	return conn->state != CONN_FREE && conn->id == id ? conn : NULL;
-}
-
-uint64_t
-conns_shed(struct conns *conns, uint64_t want, uint64_t at_least)
-{
-	uint64_t freed = 0;
-
-	while (freed < want) {
-		struct iobuf *longest = iobuf_longest(&conns->iobufs);
-
-		if (!longest || longest->length_bytes < at_least)
-			break;
-		freed += longest->length_bytes;
-		conn_close(conns, &conns->table[longest->owner], CLOSE_QUEUES_FULL);
-	}
-	return freed;
 }

@@ -7,6 +7,9 @@
  *     pollset  ->  conn_on_ready  ->  proto->input    ->  service->message
  *                  conn_write     <-  proto->send     <-  conn_send
  *
+ * A relayed client has a second connection, to its server: a struct conn of its own with the same
+ * id. What the service does with a message of one is to send it to the other. Both end together.
+ *
  * conn_close() is the sole exit, conn_set_state() the sole change of state. Whatever may close a
  * connection says so (see the returns): after that its struct conn must not be touched.
  */
@@ -23,6 +26,8 @@
 #include "metrics.h"
 #include "parkfile.h"
 #include "pollset.h"
+#include "proxy_header.h"
+#include "upstream.h"
 #include "wheel.h"
 
 enum conn_flag {
@@ -31,6 +36,9 @@ enum conn_flag {
 	CONN_PAUSED = 1 << 2,      /* EPOLLIN is off, until the queue is empty */
 	CONN_LINGERS = 1 << 3,     /* while CONN_CLOSING: goes on when the queue is sent */
 	CONN_DEAF = 1 << 4,        /* what still comes is thrown away */
+	CONN_HELD = 1 << 5,        /* EPOLLIN is off, until conn_release() */
+	CONN_EOF = 1 << 6,         /* it will send no more, and is not read from */
+	CONN_UPSTREAM = 1 << 7,    /* no client: the connection to a client's server */
 };
 
 #define CONN_PROTO_BYTES 8
@@ -61,6 +69,20 @@ _Static_assert(sizeof(struct conn) == 64, "an idle connection is one cache line"
 
 struct conns;
 
+/* Beside the table, also by fd: what a relayed connection has in addition, 8 bytes for each side. */
+struct conn_link {
+	uint32_t other;  /* the fd of the other side; 0: there is none */
+	uint16_t server; /* its number in struct upstreams, or UPSTREAM_NONE */
+	uint8_t tries;   /* how many servers did not accept this client */
+	uint8_t flags;   /* enum conn_link_flag */
+};
+
+enum conn_link_flag {
+	CONN_LINK_ASKED = 1 << 0,     /* the supervisor was asked for a server */
+	CONN_LINK_EOF_FIRST = 1 << 1, /* of the two sides, this one ended first */
+	CONN_LINK_AWAITED = 1 << 2,   /* restored, and its other side is still to come */
+};
+
 enum conn_message_flag {
 	MESSAGE_TEXT = 1 << 0, /* UTF-8, and checked; otherwise any bytes */
 	MESSAGE_FIRST = 1 << 1,
@@ -88,6 +110,9 @@ struct proto_ops {
 	int (*send)(struct conns *conns, struct conn *conn, const struct conn_message *message);
 	/* Optional: is what was parked of a connection, in `in` and `proto`, what this protocol parks? */
 	bool (*is_sound)(const struct conn *conn);
+	/* Optional: it is read again after it was held: takes up what waits in `in`, if it left
+	 * something there for that. */
+	void (*resume)(struct conns *conns, struct conn *conn);
 	/* Optional: tells the client that it ends and why, and ends it, now or soon. */
 	void (*end)(struct conns *conns, struct conn *conn, enum close_reason reason);
 	/* Optional, as those of a service: a moment of the protocol's own. */
@@ -102,6 +127,14 @@ struct service_ops {
 	const char *name;
 	/* Takes messages in parts as they come; otherwise it gets them whole. */
 	bool streams;
+	/* Leads to servers: connections begin as CONN_HELD, and have these three. */
+	bool relays;
+	/* The connection is open. */
+	void (*open)(struct conns *conns, struct conn *conn);
+	/* The supervisor has chosen a server, or has none (UPSTREAM_NONE). */
+	void (*assigned)(struct conns *conns, struct conn *conn, uint16_t server);
+	/* The queue to it is empty again. */
+	void (*flushed)(struct conns *conns, struct conn *conn);
 	void (*message)(struct conns *conns, struct conn *conn, const struct conn_message *message);
 	/* The client will send no more (FIN). */
 	void (*eof)(struct conns *conns, struct conn *conn);
@@ -128,30 +161,55 @@ struct conn_listener {
 	uint64_t ping_usec;                /* 0: none */
 	size_t ws_head_max;                /* bytes */
 	const struct ws_policy *ws_policy; /* borrowed */
+	uint64_t proxy_timeout_usec;
+	uint64_t connect_timeout_usec;
+	uint64_t keepalive_usec;                /* of connections to servers; 0: none */
+	unsigned send_proxy;                    /* version of the PROXY header for them; 0: none */
+	const struct upstream_address *sources; /* where they come from; borrowed */
+	size_t n_sources;
+};
+
+/* What the supervisor is asked about a client. */
+struct conn_question {
+	bool admission; /* a load balancer has told who it is: may it come in? */
+	struct addr peer;
+	/* Otherwise it has no server, or this one (or UPSTREAM_NONE) did not accept it. */
+	uint16_t server;
+	uint8_t tries; /* and so many in all */
+	int error;     /* errno of the last connect; 0: there was none */
 };
 
 #define CONNS_SCRATCH_BYTES 65536
 
 /* All connections of a worker. */
 struct conns {
-	struct conn *table; /* by fd */
-	uint32_t capacity;  /* entries: the fd limit */
-	uint32_t count;     /* that are not free */
-	uint32_t lingering; /* and of those, with CONN_LINGERS */
-	uint32_t fd_end;    /* no connection ever had this fd or a higher one */
+	struct conn *table;      /* by fd; so are links and proxied */
+	struct conn_link *links; /* touched by relayed connections only */
+	/* What those with a PROXY header said, touched by them only: 40 bytes each. Family ADDR_NONE:
+	 * the connection's own address. */
+	struct proxy_header *proxied;
+	uint32_t capacity;       /* entries: the fd limit */
+	uint32_t count;          /* clients */
+	uint32_t upstream_count; /* their connections to servers */
+	uint32_t lingering;      /* clients with CONN_LINGERS */
+	uint32_t fd_end;         /* no connection ever had this fd or a higher one */
 	struct pollset pollset;
 	struct wheel wheel;
 	struct iobuf_pool iobufs;
 	struct conn_listener listeners[METRICS_LISTENERS_MAX];
+	struct conn_listener upstream_sides[METRICS_LISTENERS_MAX]; /* of CONN_UPSTREAM */
+	const struct upstreams *upstreams;                          /* shared */
 	struct metrics *metrics;
 	struct metrics_slot *slot; /* this worker's */
 	uint64_t now_usec;         /* monotonic; read once a turn */
 	uint64_t queued_limit;     /* bytes in all workers' queues together */
 	uint8_t *scratch;
-	/* A connection was closed; its entry is free already. */
+	/* A client was closed; its entry is free already. */
 	void (*closed)(void *context, uint64_t id, enum close_reason reason);
 	/* The queues of all workers passed queued_limit. */
 	void (*over)(void *context);
+	/* The answer comes by conn_assign(). */
+	void (*ask)(void *context, const struct conn *conn, const struct conn_question *question);
 	void *context;
 };
 
@@ -165,19 +223,37 @@ void conns_read_clock(struct conns *conns);
 /* Expires timers up to now_usec; true and the moment when there is next something to do. */
 bool conns_run_timers(struct conns *conns, uint64_t *ret_next_usec);
 
+/* A client as the supervisor hands it over. */
+struct conn_newcomer {
+	uint64_t id;
+	uint64_t opened_usec;
+	uint8_t listener;
+	bool proxied;    /* it is to begin with a PROXY header */
+	uint16_t server; /* of a relay; or UPSTREAM_NONE */
+};
+
 /* Takes over a socket: its entry, watched and with its timer set. On failure fd is closed and
  * `closed` was called with the reason. */
-void conn_adopt(struct conns *conns, int fd, uint64_t id, uint64_t opened_usec, uint8_t listener);
+void conn_adopt(struct conns *conns, int fd, const struct conn_newcomer *newcomer);
+
+/* The supervisor's answer to a question: it may come in, and has this server (or UPSTREAM_NONE). */
+void conn_assign(struct conns *conns, struct conn *conn, uint16_t server);
 
 /* In conn_park.c. Writes down what a connection is, for another process to go on with it; without
  * `waiting`, which is the caller's. */
 struct parkfile_record conn_park(const struct conns *conns, const struct conn *conn);
 /* The same way back. `record` has our numbers of listener and close reason; `waiting` are the
- * bytes that it tells of; it was parked at `parked_usec`. As conn_adopt() does when that fails. */
+ * bytes that it tells of; `server` is that of a relayed client. As conn_adopt() does when that
+ * fails. conn_restored() must follow. */
 void conn_restore(struct conns *conns, int fd, const struct parkfile_record *record,
-	const char *waiting, uint64_t parked_usec);
-/* The connection is in other hands: it leaves the table, and `closed` is not called. */
-void conn_leave(struct conns *conns, struct conn *conn);
+	const char *waiting, uint16_t server);
+/* The same for the connection to its server; `client` was restored just before. */
+void conn_restore_upstream(struct conns *conns, int fd, struct conn *client,
+	const struct parkfile_record *record, const char *waiting);
+/* All that there is of this client was restored: it goes on. */
+void conn_restored(struct conns *conns, struct conn *client, uint64_t parked_usec);
+/* It leaves the table, and nobody is told: it is in other hands, or goes with another one. */
+void conn_free(struct conns *conns, struct conn *conn);
 
 /* The client's address, as the kernel knows it; ADDR_NONE: it is gone. */
 struct addr conn_peer(const struct conns *conns, const struct conn *conn);
@@ -191,10 +267,33 @@ conn_fd(const struct conns *conns, const struct conn *conn)
 	return (int)(conn - conns->table);
 }
 
+/* Is there a client at this place of the table? */
+static inline bool
+conn_is_client(const struct conn *conn)
+{
+	return conn->state != CONN_FREE && !(conn->flags & CONN_UPSTREAM);
+}
+
+/* How it is to be treated: as a client of its listener, or as a server behind it. */
 static inline const struct conn_listener *
 conn_listener(const struct conns *conns, const struct conn *conn)
 {
-	return &conns->listeners[conn->listener];
+	const struct conn_listener *all =
+		conn->flags & CONN_UPSTREAM ? conns->upstream_sides : conns->listeners;
+
+	return &all[conn->listener];
+}
+
+/* The client's server, the server's client; NULL: there is none. */
+static inline struct conn *
+conn_other(const struct conns *conns, const struct conn *conn)
+{
+	uint32_t other;
+
+	if (!conn_listener(conns, conn)->service->relays)
+		return NULL;
+	other = conns->links[conn_fd(conns, conn)].other;
+	return other ? &conns->table[other] : NULL;
 }
 
 static inline size_t
@@ -231,6 +330,28 @@ int conn_keep(struct conns *conns, struct conn *conn, const void *data, size_t l
 uint8_t *conn_take_kept(struct conns *conns, struct conn *conn, size_t skip, const void *data,
 	size_t length) MG_MUST_CHECK;
 void conn_drop_kept(struct conns *conns, struct conn *conn);
+
+/* No more input until conn_release(), which goes on with what came before. 0, or -ECONNRESET: it is
+ * closed. */
+int conn_hold(struct conns *conns, struct conn *conn);
+int conn_release(struct conns *conns, struct conn *conn);
+
+/* In conn_upstream.c: the connection to a client's server. */
+
+/* Begins it; when the server has accepted, the client is released. It may close the client. */
+void conn_connect(struct conns *conns, struct conn *client, uint16_t server);
+/* The server did not accept it: the supervisor is asked for another one. */
+void conn_connect_failed(struct conns *conns, struct conn *upstream, int error);
+/* The number that the supervisor chose for it; UPSTREAM_NONE: none yet. */
+uint16_t conn_server(const struct conns *conns, const struct conn *client);
+/* It is a client that has no server, and does not wait for an answer. */
+bool conn_lacks_server(const struct conns *conns, const struct conn *conn);
+/* Asks the supervisor for a server. */
+void conn_ask_server(struct conns *conns, struct conn *client, int error);
+/* This side sends no more: so does the other, once it has got all. It may close both. */
+void conn_pass_eof(struct conns *conns, struct conn *conn);
+/* What was queued for this side is sent, and the other one may go on. It may close both. */
+void conn_pass_on(struct conns *conns, struct conn *conn);
 
 /* Back-pressure: no more input until the client has taken all that is queued, if anything is.
  * 0, or -ECONNRESET: it is closed. */

@@ -16,6 +16,8 @@ conn_begin_closing(struct conns *conns, struct conn *conn, enum close_reason rea
 {
 	conn->close_reason = (uint8_t)reason;
 	conn->active = wheel_tick(conns->now_usec);
+	if (conn_other(conns, conn) && !(conn->flags & CONN_UPSTREAM))
+		conn_part(conns, conn);
 	conn_set_state(conns, conn, CONN_CLOSING);
 }
 
@@ -62,7 +64,7 @@ conn_end(struct conns *conns, struct conn *conn, enum close_reason reason)
 {
 	const struct proto_ops *proto = conn_listener(conns, conn)->proto;
 
-	if (conn->state != CONN_CLOSING && proto->end)
+	if (conn->state != CONN_CLOSING && conn->state != CONN_PROXY && proto->end)
 		proto->end(conns, conn, reason);
 	else
 		conn_close(conns, conn, reason);

@@ -5,8 +5,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "conn_private.h"
 #include "fdpass.h"
@@ -23,12 +21,17 @@ static const struct {
 	{CONN_PAUSED, PARKFILE_PAUSED},
 	{CONN_LINGERS, PARKFILE_LINGERS},
 	{CONN_DEAF, PARKFILE_DEAF},
+	{CONN_HELD, PARKFILE_HELD},
+	{CONN_EOF, PARKFILE_EOF},
+	{CONN_UPSTREAM, PARKFILE_UPSTREAM},
 };
 
 #define N_FLAGS (sizeof(CONN_FLAGS_PARKED) / sizeof(CONN_FLAGS_PARKED[0]))
 
 static const uint8_t CONN_STATES_PARKED[CONN_STATE_COUNT] = {
+	[CONN_PROXY] = PARKFILE_PROXY,
 	[CONN_HANDSHAKE] = PARKFILE_HANDSHAKE,
+	[CONN_CONNECTING] = PARKFILE_CONNECTING,
 	[CONN_OPEN] = PARKFILE_OPEN,
 	[CONN_CLOSING] = PARKFILE_CLOSING,
 };
@@ -37,6 +40,22 @@ static uint32_t
 conn_waiting_bytes(const struct iobuf *buf)
 {
 	return buf ? (uint32_t)buf->length_bytes : 0;
+}
+
+static void
+conn_park_link(const struct conns *conns, const struct conn *conn, struct parkfile_record *record)
+{
+	const struct conn_link *link = &conns->links[conn_fd(conns, conn)];
+
+	if (!conn_listener(conns, conn)->service->relays)
+		return;
+	record->server = link->server;
+	record->tries = link->tries;
+	record->more_flags |= PARKFILE_RELAYED;
+	if (link->flags & CONN_LINK_EOF_FIRST)
+		record->more_flags |= PARKFILE_EOF_FIRST;
+	if (link->other && !(conn->flags & CONN_UPSTREAM))
+		record->flags |= PARKFILE_LINKED;
 }
 
 struct parkfile_record
@@ -60,29 +79,17 @@ conn_park(const struct conns *conns, const struct conn *conn)
 			record.flags |= CONN_FLAGS_PARKED[i].record;
 	memcpy(record.proto, conn->proto, sizeof(conn->proto));
 	record.proto[PARK_TAG] = conn_listener(conns, conn)->proto->tag;
+	if (conns->proxied[conn_fd(conns, conn)].source.family != ADDR_NONE)
+		record.more_flags |= PARKFILE_PROXIED;
+	conn_park_link(conns, conn, &record);
 	return record;
-}
-
-void
-conn_leave(struct conns *conns, struct conn *conn)
-{
-	uint32_t generation = conn->generation;
-
-	conn_set_state(conns, conn, CONN_FREE);
-	if (conn->flags & CONN_LINGERS)
-		conns->lingering--;
-	wheel_clear(&conns->wheel, (uint32_t)conn_fd(conns, conn));
-	iobuf_free(&conns->iobufs, conn->out);
-	iobuf_free(&conns->iobufs, conn->in);
-	conn_queue_changed(conns);
-	(void)close(conn_fd(conns, conn));
-	*conn = (struct conn){.generation = generation + 1};
 }
 
 static uint8_t
 conn_flags_of(const struct parkfile_record *record)
 {
-	uint8_t flags = record->out_bytes ? CONN_WANTS_WRITE : 0;
+	bool writes = record->out_bytes || record->state == PARKFILE_CONNECTING;
+	uint8_t flags = writes ? CONN_WANTS_WRITE : 0;
 
 	for (size_t i = 0; i < N_FLAGS; i++)
 		if (record->flags & CONN_FLAGS_PARKED[i].record)
@@ -114,30 +121,41 @@ conn_restore_bytes(struct conns *conns, const struct conn *conn, const char *wai
 	return 0;
 }
 
+static int
+conn_restore_queues(struct conns *conns, struct conn *conn, const struct parkfile_record *record,
+	const char *waiting)
+{
+	int r = conn_restore_bytes(conns, conn, waiting, record->out_bytes, &conn->out);
+
+	if (r == 0)
+		r = conn_restore_bytes(
+			conns, conn, waiting + record->out_bytes, record->in_bytes, &conn->in);
+	return r;
+}
+
 /* All but the socket. CLOSE_NONE, or why it cannot be. */
 static enum close_reason
 conn_restore_rest(struct conns *conns, struct conn *conn, const struct parkfile_record *record,
 	const char *waiting)
 {
-	const struct proto_ops *proto = conn_listener(conns, conn)->proto;
+	const struct conn_listener *listener = conn_listener(conns, conn);
+	const struct proto_ops *proto = listener->proto;
+	bool bound = record->flags & (PARKFILE_LINKED | PARKFILE_EOF);
 
 	conn->close_reason = record->reason;
 	memcpy(conn->proto, record->proto, sizeof(conn->proto));
-	if (conn_restore_bytes(conns, conn, waiting, record->out_bytes, &conn->out) < 0 ||
-		conn_restore_bytes(
-			conns, conn, waiting + record->out_bytes, record->in_bytes, &conn->in) < 0)
+	if (conn_restore_queues(conns, conn, record, waiting) < 0)
 		return CLOSE_NO_MEMORY;
-	/* The listener of this name speaks something else now. */
-	if (record->proto[PARK_TAG] != proto->tag)
+	/* The listener of this name speaks something else now, or leads nowhere any more. */
+	if (record->proto[PARK_TAG] != proto->tag || (bound && !listener->service->relays))
 		return CLOSE_LISTENER_REMOVED;
 	return !proto->is_sound || proto->is_sound(conn) ? CLOSE_NONE : CLOSE_PARK_FAILED;
 }
 
-void
-conn_restore(struct conns *conns, int fd, const struct parkfile_record *record, const char *waiting,
-	uint64_t parked_usec)
+static struct conn
+conn_as_parked(const struct parkfile_record *record)
 {
-	struct conn as = {
+	return (struct conn){
 		.id = record->id,
 		.opened_usec = record->opened_usec,
 		.active = wheel_tick(record->active_usec),
@@ -145,21 +163,100 @@ conn_restore(struct conns *conns, int fd, const struct parkfile_record *record, 
 		.flags = conn_flags_of(record),
 		.state = conn_state_of(record),
 	};
-	struct conn *conn = conn_enter(conns, fd, &as);
-	enum close_reason wrong;
-	uint32_t generation;
+}
 
-	if (!conn)
-		return;
-	generation = conn->generation;
-	if (conn->flags & CONN_LINGERS)
-		conns->lingering++;
-	wrong = conn_restore_rest(conns, conn, record, waiting);
-	if (wrong != CLOSE_NONE) {
-		conn_close(conns, conn, wrong);
+static struct conn_link
+conn_link_as_parked(const struct parkfile_record *record, uint16_t server)
+{
+	struct conn_link link = {.server = server, .tries = record->tries};
+
+	if (record->more_flags & PARKFILE_EOF_FIRST)
+		link.flags |= CONN_LINK_EOF_FIRST;
+	if (record->flags & PARKFILE_LINKED)
+		link.flags |= CONN_LINK_AWAITED;
+	return link;
+}
+
+void
+conn_restore(struct conns *conns, int fd, const struct parkfile_record *record, const char *waiting,
+	uint16_t server)
+{
+	bool relays = conns->listeners[record->listener].service->relays;
+	struct conn as = conn_as_parked(record);
+	enum close_reason wrong;
+	struct conn *conn;
+
+	/* Nobody would release it. */
+	if (!relays && as.state != CONN_PROXY)
+		as.flags &= (uint8_t) ~(CONN_HELD | CONN_EOF);
+	conn = conn_enter(conns, fd, &as, &wrong);
+	if (!conn) {
+		conns->closed(conns->context, as.id, wrong);
 		return;
 	}
-	conn_catch_up(conns, conn, parked_usec);
-	if (conn->state != CONN_FREE && conn->generation == generation)
+	if (conn->flags & CONN_LINGERS)
+		conns->lingering++;
+	if (relays)
+		conns->links[fd] = conn_link_as_parked(record, server);
+	if (record->more_flags & PARKFILE_PROXIED)
+		conns->proxied[fd].source = record->peer;
+	wrong = conn_restore_rest(conns, conn, record, waiting);
+	if (wrong != CLOSE_NONE)
+		conn_close(conns, conn, wrong);
+}
+
+void
+conn_restore_upstream(struct conns *conns, int fd, struct conn *client,
+	const struct parkfile_record *record, const char *waiting)
+{
+	struct conn as = conn_as_parked(record);
+	struct conn_link *link = &conns->links[conn_fd(conns, client)];
+	enum close_reason wrong;
+	struct conn *conn;
+
+	as.id = client->id;
+	as.listener = client->listener;
+	as.flags |= CONN_UPSTREAM;
+	conn = conn_enter(conns, fd, &as, &wrong);
+	if (!conn) {
+		conn_close(conns, client, wrong);
+		return;
+	}
+	link->flags &= (uint8_t)~CONN_LINK_AWAITED;
+	link->other = (uint32_t)fd;
+	conns->links[fd] = conn_link_as_parked(record, link->server);
+	conns->links[fd].other = (uint32_t)conn_fd(conns, client);
+	if (conn_restore_queues(conns, conn, record, waiting) < 0)
+		conn_close(conns, client, CLOSE_NO_MEMORY);
+	else
 		conn_set_timer(conns, conn);
+}
+
+/* Asks again what was not answered, and begins what was not begun. */
+static void
+conn_go_on(struct conns *conns, struct conn *client)
+{
+	const struct service_ops *service = conn_listener(conns, client)->service;
+
+	if (client->state == CONN_PROXY)
+		conn_proxy_restored(conns, client);
+	else if (client->state == CONN_OPEN && service->relays && !conn_other(conns, client))
+		service->open(conns, client);
+}
+
+void
+conn_restored(struct conns *conns, struct conn *client, uint64_t parked_usec)
+{
+	uint32_t generation = client->generation;
+
+	if (conn_listener(conns, client)->service->relays &&
+		conns->links[conn_fd(conns, client)].flags & CONN_LINK_AWAITED) {
+		conn_close(conns, client, CLOSE_PARK_FAILED);
+		return;
+	}
+	conn_go_on(conns, client);
+	if (client->generation == generation)
+		conn_catch_up(conns, client, parked_usec);
+	if (client->state != CONN_FREE && client->generation == generation)
+		conn_set_timer(conns, client);
 }

@@ -8,9 +8,28 @@
 void conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state);
 /* The bytes that wait in this worker have become more or fewer. */
 void conn_queue_changed(struct conns *conns);
-/* Takes over a socket that is as `as` says (id, times, listener, flags): its entry, open and watched,
- * no timer set. NULL: fd is closed and `closed` was called with the reason. */
-struct conn *conn_enter(struct conns *conns, int fd, const struct conn *as) MG_MUST_CHECK;
+/* Takes over a socket that is as `as` says (id, times, listener, state, flags): its entry, watched,
+ * no timer set. NULL: fd is closed, and the reason told. */
+struct conn *conn_enter(struct conns *conns, int fd, const struct conn *as,
+	enum close_reason *ret_reason) MG_MUST_CHECK;
+/* Lets a client's server go, after what is still queued for it. */
+void conn_part(struct conns *conns, struct conn *client);
+/* What is watched for, with these flags: EPOLLIN and so on. */
+uint32_t conn_wanted_events(uint8_t flags);
+/* Makes the epoll set agree with these flags, and keeps them. -ECONNRESET: it is closed. */
+int conn_watch(struct conns *conns, struct conn *conn, uint8_t flags) MG_MUST_CHECK;
+/* Closes for the reason that fits this errno. Returns -ECONNRESET. */
+int conn_fail(struct conns *conns, struct conn *conn, int error);
+/* A connect is decided: EPOLLOUT, or an error. */
+void conn_connected(struct conns *conns, struct conn *upstream);
+/* pollset's callback. */
+void conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events);
+/* The address at the other end of the socket. */
+struct addr conn_socket_peer(const struct conns *conns, const struct conn *conn);
+/* In conn_proxy.c: bytes came; it may come in; it was restored. */
+void conn_proxy_input(struct conns *conns, struct conn *conn, const uint8_t *data, size_t length);
+void conn_proxy_assigned(struct conns *conns, struct conn *conn, uint16_t server);
+void conn_proxy_restored(struct conns *conns, struct conn *conn);
 /* Gives service and protocol one call each if a moment of theirs has passed since then. */
 void conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec);
 /* Tells whoever can free some if all workers' queues are over the limit together. */

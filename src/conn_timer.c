@@ -71,6 +71,14 @@ conn_next_close(const struct conns *conns, const struct conn *conn)
 			conn->close_reason);
 		return deadline;
 	}
+	if (conn->state == CONN_CONNECTING) {
+		conn_deadline_min(&deadline, conn->opened_usec + listener->connect_timeout_usec,
+			CLOSE_UPSTREAM_FAILED);
+		return deadline;
+	}
+	if (conn->state == CONN_PROXY && !(conn->flags & CONN_HELD))
+		conn_deadline_min(&deadline, conn->opened_usec + listener->proxy_timeout_usec,
+			CLOSE_PROXY_TIMEOUT);
 	if (conn->state == CONN_HANDSHAKE && listener->handshake_timeout_usec)
 		conn_deadline_min(&deadline, conn->opened_usec + listener->handshake_timeout_usec,
 			CLOSE_HANDSHAKE_TIMEOUT);

@@ -62,7 +62,8 @@ struct control_ask {
 	uint64_t id;
 	int32_t fd;
 	uint16_t server; /* that did not accept it; UPSTREAM_NONE: it had none */
-	uint8_t pad[2];
+	uint8_t tries;   /* so many did not */
+	uint8_t pad;
 	struct addr peer; /* IDENTIFIED: the client */
 	uint32_t error;   /* UNSERVED: errno of the connect; 0: there was none */
 };

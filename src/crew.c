@@ -287,7 +287,7 @@ crew_member_ended(struct crew_member *member, int status)
 	member->pid = 0;
 	metrics_write(&crew_slot(member)->value[METRIC_QUEUED_BYTES], 0);
 	crew->callbacks.lost(crew->callbacks.context, member);
-	member->connections = 0;
+	member->connections = member->fds = 0;
 	if (crew->stopping)
 		return;
 	crew->restarts++;

@@ -37,6 +37,7 @@ struct crew_member {
 	pid_t pid;
 	struct channel channel;
 	uint32_t connections; /* handed to it and not closed, the batch included */
+	uint32_t fds;         /* descriptors that it has or will have for them */
 	uint32_t unadopted;   /* sent to it and not yet confirmed */
 	uint64_t started_usec;
 	uint64_t backoff_usec;
@@ -72,7 +73,7 @@ struct crew {
 	struct crew_callbacks callbacks;
 	struct crew_member *members;
 	unsigned n_members;
-	uint32_t capacity; /* connections that one worker's fd limit allows */
+	uint32_t capacity; /* descriptors of connections that one worker's limit allows */
 	unsigned n_up;
 	unsigned next; /* ties between equally loaded workers go round */
 	uint64_t restarts;
@@ -87,18 +88,21 @@ int crew_init(struct crew *crew, struct event_base *base, unsigned n, struct met
 /* Kills what still runs. */
 void crew_done(struct crew *crew);
 
-/* The least loaded worker that can take one more, or NULL. *ret_full tells why: true when all
+/* The least loaded worker that can take one more that needs so many descriptors, or NULL. *ret_full tells why: true when all
  * workers that are up are at capacity, false when it is worth waiting for one. */
-struct crew_member *crew_pick(struct crew *crew, bool *ret_full);
+struct crew_member *crew_pick(struct crew *crew, unsigned n_fds, bool *ret_full);
 
-/* Puts a connection into the worker's batch; takes fd. */
-void crew_give(struct crew_member *member, const struct control_handover *record, int fd);
+/* Puts a connection, which will need so many descriptors there, into the worker's batch; takes fd. */
+void crew_give(
+	struct crew_member *member, const struct control_handover *record, int fd, unsigned n_fds);
+/* The same for the connection to its server, behind it in the same message. */
+void crew_give_upstream(struct crew_member *member, const struct control_handover *record, int fd);
 
 /* Sends all batches. False: some are to wait, and callbacks.room() tells when to try again. */
 bool crew_flush(struct crew *crew);
 
-/* A connection of this worker is closed. */
-void crew_release(struct crew_member *member);
+/* A connection of this worker that had so many descriptors is closed. */
+void crew_release(struct crew_member *member, unsigned n_fds);
 
 /* Sends to one or to all that run. A worker to which nothing can be said any more is killed. */
 void crew_send(

@@ -13,11 +13,18 @@
 #include "crew_private.h"
 
 static bool
-crew_can_take(const struct crew_member *member)
+crew_is_full(const struct crew_member *member, unsigned n_fds)
 {
-	return member->state == CREW_UP && member->n_batch < FDPASS_FDS_MAX &&
+	return member->fds + n_fds > member->crew->capacity;
+}
+
+/* A batch has room for a connection and, should it be restored, for that to its server. */
+static bool
+crew_can_take(const struct crew_member *member, unsigned n_fds)
+{
+	return member->state == CREW_UP && member->n_batch + 2 <= FDPASS_FDS_MAX &&
 	       member->unadopted + member->n_batch < CREW_UNADOPTED_MAX &&
-	       member->connections < member->crew->capacity;
+	       !crew_is_full(member, n_fds);
 }
 
 void
@@ -25,7 +32,7 @@ crew_check_room(struct crew_member *member)
 {
 	struct crew *crew = member->crew;
 
-	if (!crew->starved || !crew_can_take(member))
+	if (!crew->starved || !crew_can_take(member, 1))
 		return;
 	crew->starved = false;
 	crew->callbacks.room(crew->callbacks.context);
@@ -83,7 +90,7 @@ crew_flush_member(struct crew_member *member)
 }
 
 struct crew_member *
-crew_pick(struct crew *crew, bool *ret_full)
+crew_pick(struct crew *crew, unsigned n_fds, bool *ret_full)
 {
 	struct crew_member *best = NULL;
 	unsigned n_full = 0;
@@ -91,9 +98,9 @@ crew_pick(struct crew *crew, bool *ret_full)
 	for (unsigned i = 0; i < crew->n_members; i++) {
 		struct crew_member *member = &crew->members[(crew->next + i) % crew->n_members];
 
-		if (member->state == CREW_UP && member->connections >= crew->capacity)
+		if (member->state == CREW_UP && crew_is_full(member, n_fds))
 			n_full++;
-		if (crew_can_take(member) && (!best || member->connections < best->connections))
+		if (crew_can_take(member, n_fds) && (!best || member->fds < best->fds))
 			best = member;
 	}
 	if (best)
@@ -104,12 +111,19 @@ crew_pick(struct crew *crew, bool *ret_full)
 }
 
 void
-crew_give(struct crew_member *member, const struct control_handover *record, int fd)
+crew_give_upstream(struct crew_member *member, const struct control_handover *record, int fd)
 {
 	assert(member->n_batch < FDPASS_FDS_MAX);
 	member->batch[member->n_batch] = *record;
 	member->batch_fds[member->n_batch++] = fd;
+}
+
+void
+crew_give(struct crew_member *member, const struct control_handover *record, int fd, unsigned n_fds)
+{
+	crew_give_upstream(member, record, fd);
 	member->connections++;
+	member->fds += n_fds;
 }
 
 bool
@@ -127,10 +141,11 @@ crew_flush(struct crew *crew)
 }
 
 void
-crew_release(struct crew_member *member)
+crew_release(struct crew_member *member, unsigned n_fds)
 {
-	assert(member->connections > 0);
+	assert(member->connections > 0 && member->fds >= n_fds);
 	member->connections--;
+	member->fds -= n_fds;
 }
 
 void

@@ -71,7 +71,7 @@ drain_on_tick(evutil_socket_t fd, short what, void *arg)
 		uint64_t at = drain->first + (uint64_t)drain->step * drain->visited;
 		struct conn *conn = &conns->table[at % drain->entries];
 
-		if (conn->state != CONN_FREE && !(conn->flags & CONN_LINGERS))
+		if (conn_is_client(conn) && !(conn->flags & CONN_LINGERS))
 			conn_end(conns, conn, CLOSE_DRAINED);
 		/* Those that were on their way to us when it began need another round. */
 		if (++drain->visited == drain->entries)

@@ -47,7 +47,7 @@ static int
 park_send(struct parking *parking)
 {
 	static const struct timespec pause = {0, PARK_RETRY_NSEC};
-	struct park_message message = {.first = parking->parked.n_connections};
+	struct park_message message = {.first = parking->parked.n_records};
 	struct iovec vector = {&message, sizeof(message)};
 	bool fresh = false;
 
@@ -83,30 +83,44 @@ park_batch(struct parking *parking)
 		struct parkfile_record record;
 
 		if (r < 0) {
-			conn_close(parking->conns, parking->batch[i], CLOSE_PARK_FAILED);
+			/* The client before may have taken it along. */
+			if (parking->batch[i]->state != CONN_FREE)
+				conn_close(parking->conns, parking->batch[i], CLOSE_PARK_FAILED);
 			continue;
 		}
 		record = conn_park(parking->conns, parking->batch[i]);
 		record.waiting = parking->waiting;
 		parking->waiting += (uint64_t)record.out_bytes + record.in_bytes;
 		parkfile_add_record(&parking->file, &record);
-		parking->parked.n_connections++;
+		parking->parked.n_records++;
 	}
 	parking->n = 0;
 }
 
+static void
+park_add(struct parking *parking, struct conn *conn)
+{
+	parking->batch[parking->n] = conn;
+	parking->fds[parking->n++] = conn_fd(parking->conns, conn);
+}
+
+/* A client and its server stand next to each other, in one message. */
 static void
 park_all(struct parking *parking)
 {
 	struct conns *conns = parking->conns;
 
 	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
-		if (conns->table[fd].state == CONN_FREE)
+		struct conn *conn = &conns->table[fd], *other;
+
+		if (!conn_is_client(conn))
 			continue;
-		parking->batch[parking->n] = &conns->table[fd];
-		parking->fds[parking->n++] = (int)fd;
-		if (parking->n == FDPASS_FDS_MAX)
+		if (parking->n + 2 > FDPASS_FDS_MAX)
 			park_batch(parking);
+		park_add(parking, conn);
+		other = conn_other(conns, conn);
+		if (other)
+			park_add(parking, other);
 	}
 	park_batch(parking);
 	if (parking->near >= 0)
@@ -131,6 +145,15 @@ park_queue(struct parking *parking, struct iobuf *queue)
 	}
 }
 
+static void
+park_queues(struct parking *parking, struct conn *conn)
+{
+	if (conn->out)
+		park_queue(parking, conn->out);
+	if (conn->in)
+		park_queue(parking, conn->in);
+}
+
 /* The descriptors are in the berths: from here on nothing is done with a connection any more. */
 static void
 park_queues_and_leave(struct parking *parking)
@@ -138,15 +161,17 @@ park_queues_and_leave(struct parking *parking)
 	struct conns *conns = parking->conns;
 
 	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
-		struct conn *conn = &conns->table[fd];
+		struct conn *conn = &conns->table[fd], *other;
 
-		if (conn->state == CONN_FREE)
+		if (!conn_is_client(conn))
 			continue;
-		if (conn->out)
-			park_queue(parking, conn->out);
-		if (conn->in)
-			park_queue(parking, conn->in);
-		conn_leave(conns, conn);
+		other = conn_other(conns, conn);
+		park_queues(parking, conn);
+		if (other)
+			park_queues(parking, other);
+		conn_free(conns, conn);
+		if (other)
+			conn_free(conns, other);
 	}
 }
 
@@ -167,7 +192,7 @@ park_connections(struct conns *conns, const struct park_writer *writer, struct p
 
 	if (!facts)
 		return -ENOMEM;
-	r = parkfile_create(&parking.file, facts, conns->count);
+	r = parkfile_create(&parking.file, facts, (uint64_t)conns->count + conns->upstream_count);
 	free(facts);
 	if (r < 0)
 		return r;

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "upstream_name.h"
+
 static json_t *
 park_facts_number(uint64_t value)
 {
@@ -33,8 +35,68 @@ park_facts_listener_counters(const struct metrics_slot *slot, unsigned listener)
 }
 
 static json_t *
-park_facts_counters(const struct conf *conf, const struct metrics_slot *slot)
+park_facts_server_counters(const struct metrics_slot *slot, unsigned server)
 {
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < UPSTREAM_METRIC_COUNT; i++)
+		if (upstream_metric_info(i)->kind == METRIC_KIND_COUNTER)
+			json_object_set_new(object, upstream_metric_info(i)->name,
+				park_facts_number(metrics_read(&slot->upstream[server][i])));
+	return object;
+}
+
+/* By number, as far as there are any. */
+static unsigned
+park_facts_count_servers(const struct upstreams *upstreams)
+{
+	unsigned n = UPSTREAM_MAX;
+
+	while (n > 0 && !upstreams->items[n - 1].in_use)
+		n--;
+	return n;
+}
+
+static json_t *
+park_facts_servers_counters(const struct upstreams *upstreams, const struct metrics_slot *slot)
+{
+	unsigned n = park_facts_count_servers(upstreams);
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(list, park_facts_server_counters(slot, i));
+	return list;
+}
+
+static json_t *
+park_facts_server(const struct conf *conf, const struct upstream *upstream)
+{
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	if (!upstream->in_use)
+		return json_null();
+	return json_pack("{s:s, s:s, s:s, s:b, s:b}", "listener",
+		conf->listeners[upstream->listener].name, "name", upstream->name, "address",
+		upstream_format(upstream, address), "wanted", (int)upstream->wanted, "disabled",
+		(int)upstream->disabled);
+}
+
+static void
+park_facts_set_servers(json_t *json, const struct conf *conf, const struct upstreams *upstreams)
+{
+	unsigned n = park_facts_count_servers(upstreams);
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(list, park_facts_server(conf, &upstreams->items[i]));
+	json_object_set_new(json, "upstreams", list);
+}
+
+static json_t *
+park_facts_counters(const struct park_writer *writer, unsigned slot_number)
+{
+	const struct conf *conf = writer->conf;
+	const struct metrics_slot *slot = &writer->metrics->slots[slot_number];
 	json_t *object = json_object(), *counters = json_object(), *closed = json_object(),
 	       *listeners = json_object();
 
@@ -51,6 +113,8 @@ park_facts_counters(const struct conf *conf, const struct metrics_slot *slot)
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "closed", closed);
 	json_object_set_new(object, "listeners", listeners);
+	json_object_set_new(
+		object, "upstreams", park_facts_servers_counters(writer->upstreams, slot));
 	return object;
 }
 
@@ -71,20 +135,19 @@ park_facts_set_names(json_t *json, const struct conf *conf)
 char *
 park_facts_encode(const struct park_writer *writer)
 {
-	const struct metrics_slot *slots = writer->metrics->slots;
 	json_t *json = json_object();
 	char *text;
 
 	json_object_set_new(json, "version", json_string(PACKAGE_VERSION));
 	json_object_set_new(json, "parked_usec", park_facts_number(writer->parked_usec));
 	park_facts_set_names(json, writer->conf);
-	json_object_set_new(json, "own", park_facts_counters(writer->conf, &slots[writer->slot]));
+	park_facts_set_servers(json, writer->conf, writer->upstreams);
+	json_object_set_new(json, "own", park_facts_counters(writer, writer->slot));
 	if (writer->slot == 0) {
 		json_object_set_new(json, "generation", json_integer(writer->generation));
 	} else {
 		json_object_set_new(json, "worker", json_integer(writer->slot - 1));
-		json_object_set_new(
-			json, "supervisor", park_facts_counters(writer->conf, &slots[0]));
+		json_object_set_new(json, "supervisor", park_facts_counters(writer, 0));
 	}
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
@@ -141,6 +204,8 @@ park_facts_decode(const char *text, size_t length, const struct conf *conf,
 	facts.generation = (uint32_t)park_facts_value(json_object_get(facts.json, "generation"));
 	park_facts_map_listeners(json_object_get(facts.json, "listeners"), conf, facts.listeners);
 	park_facts_map_reasons(json_object_get(facts.json, "close_reasons"), facts.reasons);
+	for (unsigned i = 0; i < UPSTREAM_MAX; i++)
+		facts.servers[i] = UPSTREAM_NONE;
 	*ret_facts = facts;
 	return 0;
 }
@@ -152,10 +217,59 @@ park_facts_done(struct park_facts *facts)
 	facts->json = NULL;
 }
 
+static uint16_t
+park_facts_enter_server(const json_t *json, const struct conf *conf, struct upstreams *upstreams)
+{
+	const char *listener = json_string_value(json_object_get(json, "listener"));
+	const char *name = json_string_value(json_object_get(json, "name"));
+	const char *address = json_string_value(json_object_get(json, "address"));
+	const struct conf_listener *found = listener ? conf_find_listener(conf, listener) : NULL;
+
+	struct upstream_name parsed;
+	uint16_t number;
+
+	if (!found || !name || !address || strlen(name) > UPSTREAM_NAME_MAX ||
+		upstream_parse_name(address, &parsed, NULL) < 0 || parsed.address.length == 0)
+		return UPSTREAM_NONE;
+	number = upstreams_restore(upstreams, (unsigned)(found - conf->listeners), name,
+		&parsed.address, json_is_true(json_object_get(json, "wanted")));
+	if (number != UPSTREAM_NONE && json_is_true(json_object_get(json, "disabled")))
+		upstreams->items[number].disabled = true;
+	return number;
+}
+
+void
+park_facts_enter_servers(
+	struct park_facts *facts, const struct conf *conf, struct upstreams *upstreams)
+{
+	const json_t *list = json_object_get(facts->json, "upstreams"), *server;
+	size_t i;
+
+	json_array_foreach(list, i, server)
+		if (i < UPSTREAM_MAX)
+			facts->servers[i] = park_facts_enter_server(server, conf, upstreams);
+}
+
 static void
 park_facts_add(uint64_t *field, const json_t *object, const char *name)
 {
 	metrics_add(field, park_facts_value(json_object_get(object, name)));
+}
+
+static void
+park_facts_add_servers(
+	const struct park_facts *facts, const json_t *list, struct metrics_slot *slot)
+{
+	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
+		const json_t *counters = json_array_get(list, i);
+
+		if (facts->servers[i] == UPSTREAM_NONE)
+			continue;
+		for (unsigned n = 0; n < UPSTREAM_METRIC_COUNT; n++)
+			if (upstream_metric_info(n)->kind == METRIC_KIND_COUNTER)
+				park_facts_add(&slot->upstream[facts->servers[i]][n], counters,
+					upstream_metric_info(n)->name);
+	}
 }
 
 void
@@ -172,6 +286,7 @@ park_facts_add_counters(const struct park_facts *facts, bool of_supervisor, cons
 			park_facts_add(&slot->value[i], counters, metric_info(i)->name);
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
 		park_facts_add(&slot->closed[i], closed, close_reason_info(i)->name);
+	park_facts_add_servers(facts, json_object_get(all, "upstreams"), slot);
 	for (unsigned i = 0; i < conf->n_listeners; i++) {
 		const json_t *listener = json_object_get(listeners, conf->listeners[i].name);
 

@@ -13,6 +13,7 @@
 #include "conf.h"
 #include "error.h"
 #include "metrics.h"
+#include "upstream.h"
 
 #define PARK_FACTS_UNKNOWN 255 /* no listener or close reason of ours */
 
@@ -20,6 +21,7 @@
 struct park_writer {
 	const struct conf *conf;
 	const struct metrics *metrics;
+	const struct upstreams *upstreams;
 	unsigned slot; /* 0: the supervisor, 1 + n: worker n */
 	uint64_t parked_usec;
 	uint32_t generation; /* supervisor: the highest of any id given out */
@@ -36,12 +38,20 @@ struct park_facts {
 	uint32_t generation;
 	uint8_t listeners[256]; /* number in a record -> index in our conf, or PARK_FACTS_UNKNOWN */
 	uint8_t reasons[256];   /* number in a record -> enum close_reason, or PARK_FACTS_UNKNOWN */
+	/* Number in a record -> number in our upstreams, or UPSTREAM_NONE; all are that until
+	 * park_facts_enter_servers(). */
+	uint16_t servers[UPSTREAM_MAX];
 };
 
 /* -EBADMSG with text: not what park_facts_encode() of any version writes. */
 int park_facts_decode(const char *text, size_t length, const struct conf *conf,
 	struct park_facts *ret_facts, struct mg_error *reterr_error) MG_MUST_CHECK;
 void park_facts_done(struct park_facts *facts);
+
+/* Gives each server that it names, of listeners that are in the configuration, a place in
+ * `upstreams`, if it has none there yet. Supervisor only. */
+void park_facts_enter_servers(
+	struct park_facts *facts, const struct conf *conf, struct upstreams *upstreams);
 
 /* Adds the counters of who wrote it to `slot`. With `of_supervisor`, those of the supervisor that a
  * worker wrote down. What is not known any more is left out. */

@@ -23,7 +23,7 @@ struct park_message {
 struct parked {
 	int fds[FDPASS_FDS_MAX]; /* the state file, then the berths; the caller's */
 	unsigned n_fds;
-	uint32_t n_connections;
+	uint32_t n_records; /* of clients, and of their connections to servers */
 };
 
 /* The names under which systemd keeps them: "park/EPOCH/WRITER/state", "park/EPOCH/WRITER/1" ...

@@ -36,8 +36,10 @@ struct parkfile_head {
 
 enum parkfile_state {
 	PARKFILE_OPEN = 0,
-	PARKFILE_CLOSING = 1,   /* sends what waits, then closes */
-	PARKFILE_HANDSHAKE = 2, /* its protocol's handshake is under way */
+	PARKFILE_CLOSING = 1,    /* sends what waits, then closes */
+	PARKFILE_HANDSHAKE = 2,  /* its protocol's handshake is under way */
+	PARKFILE_PROXY = 3,      /* it is to begin with a PROXY header, or that is being judged */
+	PARKFILE_CONNECTING = 4, /* UPSTREAM: it is not accepted yet */
 };
 
 enum parkfile_flag {
@@ -45,6 +47,11 @@ enum parkfile_flag {
 	PARKFILE_PAUSED = 1 << 1,    /* it is not read from */
 	PARKFILE_LINGERS = 1 << 2,   /* while CLOSING: goes on when what waits is sent */
 	PARKFILE_DEAF = 1 << 3,      /* what it still sends is thrown away */
+	PARKFILE_HELD = 1 << 4,      /* it is not read from until the other side has got its own */
+	PARKFILE_EOF = 1 << 5,       /* it has sent all that it will */
+	PARKFILE_UPSTREAM =
+		1 << 6, /* the connection to the server of the client in the record before */
+	PARKFILE_LINKED = 1 << 7, /* a client, and the next record is that connection */
 };
 
 /* New fields go to the end: where a record is shorter they are 0. Never change one that is here
@@ -63,9 +70,19 @@ struct parkfile_record {
 	uint8_t reason;   /* while PARKFILE_CLOSING: index into the facts' "close_reasons" */
 	uint8_t proto
 		[PARKFILE_PROTO_BYTES]; /* the protocol's own state; the last byte is its tag */
+	uint16_t server;    /* relayed: index into the facts' "upstreams"; UINT16_MAX: none */
+	uint8_t tries;      /* relayed: servers that did not accept it */
+	uint8_t more_flags; /* enum parkfile_more_flag */
+	uint8_t pad[4];
 };
 
-_Static_assert(sizeof(struct parkfile_record) == 88, "the format of version 1");
+enum parkfile_more_flag {
+	PARKFILE_RELAYED = 1 << 0,   /* `server` and `tries` mean something */
+	PARKFILE_EOF_FIRST = 1 << 1, /* of the client and its server, this one ended first */
+	PARKFILE_PROXIED = 1 << 2,   /* `peer` is what a PROXY header said */
+};
+
+_Static_assert(sizeof(struct parkfile_record) == 96, "88 bytes first, and what came since");
 
 /* Writing. */
 

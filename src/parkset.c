@@ -123,7 +123,7 @@ parkset_file_of(struct parkset *set, const struct parkset_berth *berth)
 }
 
 uint64_t
-parkset_connections(const struct parkset *set)
+parkset_records(const struct parkset *set)
 {
 	uint64_t n = 0;
 

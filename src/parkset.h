@@ -47,7 +47,7 @@ void parkset_done(struct parkset *set);
 /* Who wrote what is in this berth; NULL: no file of it could be read. */
 struct parkset_file *parkset_file_of(struct parkset *set, const struct parkset_berth *berth);
 
-/* Connections in all files. */
-uint64_t parkset_connections(const struct parkset *set);
+/* Records in all files. */
+uint64_t parkset_records(const struct parkset *set);
 
 #endif

@@ -312,8 +312,28 @@ proto_ws_input(struct conns *conns, struct conn *conn, uint8_t *data, size_t len
 		if (taken == 0)
 			return;
 	}
-	if (length > taken)
+	if (length > taken && conn->flags & CONN_HELD) {
+		conn->proto[PROTO_WS_EARLY] = true;
+		(void)conn_keep(conns, conn, data + taken, length - taken);
+	} else if (length > taken) {
 		proto_ws_read(conns, conn, data + taken, length - taken);
+	}
+}
+
+/* What came right behind the handshake, before there was a server. */
+static void
+proto_ws_resume(struct conns *conns, struct conn *conn)
+{
+	size_t length = conn->in->length_bytes;
+	uint8_t *early;
+
+	if (!conn->proto[PROTO_WS_EARLY])
+		return;
+	conn->proto[PROTO_WS_EARLY] = false;
+	early = conn_take_kept(conns, conn, 0, "", 0);
+	if (early)
+		proto_ws_read(conns, conn, early, length);
+	free(early);
 }
 
 /* What was parked by an earlier version may be of another form. */
@@ -322,7 +342,7 @@ proto_ws_is_sound(const struct conn *conn)
 {
 	struct ws_reader reader;
 
-	if (!conn->in || conn->state == CONN_HANDSHAKE)
+	if (!conn->in || conn->state != CONN_OPEN || conn->proto[PROTO_WS_EARLY])
 		return true;
 	if (conn->in->length_bytes < sizeof(reader))
 		return false;
@@ -346,7 +366,7 @@ proto_ws_could_answer(const struct conns *conns, const struct conn *conn)
 	uint64_t ping_usec = conn_listener(conns, conn)->ping_usec;
 	bool sends = conn->in && conn_active_usec(conns, conn) + ping_usec > conns->now_usec;
 
-	return !(conn->flags & CONN_PAUSED) && !sends;
+	return !(conn->flags & (CONN_PAUSED | CONN_HELD)) && !sends;
 }
 
 /* There is one ping on its way at most, so that none pile up. */
@@ -371,6 +391,7 @@ const struct proto_ops PROTO_WS = {
 	.input = proto_ws_input,
 	.is_sound = proto_ws_is_sound,
 	.send = proto_ws_send,
+	.resume = proto_ws_resume,
 	.end = proto_ws_end,
 	.next_timer = proto_ws_next_timer,
 	.timer = proto_ws_timer,

@@ -29,9 +29,11 @@ restore_place(struct restore *restore, const struct parkset_file *file, uint32_t
 		.listener = (uint8_t)entry->listener,
 		.file = (uint16_t)(file - restore->set.files + 1),
 		.record = index,
+		.server = roster_server(restore->roster, record.id),
 	};
+	unsigned n_fds = conf_fds_each(&restore->conf->listeners[entry->listener]);
 	bool full;
-	struct crew_member *member = crew_pick(restore->crew, &full);
+	struct crew_member *member = crew_pick(restore->crew, n_fds, &full);
 
 	if (!member && !full)
 		return false;
@@ -42,9 +44,33 @@ restore_place(struct restore *restore, const struct parkset_file *file, uint32_t
 	}
 	entry->worker = member->index;
 	entry->fd = -1;
-	crew_give(member, &handover, fd);
+	crew_give(member, &handover, fd, n_fds);
+	restore->client_with = member;
 	restore->n_restored++;
 	return true;
+}
+
+/* Gives the connection to a server to the worker that has just got its client. */
+static void
+restore_follow(struct restore *restore, const struct parkset_file *file, uint32_t index, int fd)
+{
+	struct crew_member *member = restore->client_with;
+	struct parkfile_record record = parkfile_record(&file->file, index);
+	struct roster_entry *entry = member ? roster_find(restore->roster, record.id) : NULL;
+	struct control_handover handover = {
+		.id = record.id,
+		.flags = HANDOVER_UPSTREAM,
+		.file = (uint16_t)(file - restore->set.files + 1),
+		.record = index,
+		.server = UPSTREAM_NONE,
+	};
+
+	if (!entry || parkfile_record(&file->file, index - 1).id != record.id) {
+		(void)close(fd);
+		return;
+	}
+	handover.listener = (uint8_t)entry->listener;
+	crew_give_upstream(member, &handover, fd);
 }
 
 /* One descriptor of the message. False: it has to wait. */
@@ -55,16 +81,22 @@ restore_one(struct restore *restore, struct parkset_file *file, uint32_t index, 
 
 	if (file && index < file->file.head.n_records)
 		fate = &restore->fates[file - restore->set.files][index];
+	if (!fate || *fate != RESTORE_FOLLOW)
+		restore->client_with = NULL;
 	if (!fate || *fate == RESTORE_DONE ||
 		fdpass_cookie(fd) != parkfile_record(&file->file, index).cookie) {
 		(void)close(fd);
 		restore->n_unknown++;
 		return true;
 	}
-	if (*fate != RESTORE_KEEP)
+	if (*fate == RESTORE_FOLLOW)
+		restore_follow(restore, file, index, fd);
+	else if (*fate != RESTORE_KEEP)
 		(void)close(fd);
 	else if (!restore_place(restore, file, index, fd))
 		return false;
+	if (*fate == RESTORE_FOLLOW)
+		restore->client_with = NULL;
 	*fate = RESTORE_DONE;
 	return true;
 }
@@ -193,7 +225,6 @@ restore_begin(struct restore *restore)
 	restore->fates = calloc(restore->set.n_files + 1, sizeof(*restore->fates));
 	if (!restore->event || !restore->fates)
 		return -ENOMEM;
-	restore->n_parked = parkset_connections(&restore->set);
 	r = restore_decide(restore);
 	restore->running = r == 0;
 	return r;

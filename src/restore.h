@@ -24,6 +24,7 @@ struct restore {
 	struct crew *crew;
 	struct admit *admit;
 	struct roster *roster;
+	struct upstreams *upstreams;
 	struct metrics *metrics;
 	struct parkset set;
 	/* A connection that restore_begin() entered cannot be had after all. */
@@ -38,8 +39,10 @@ struct restore {
 	unsigned position;
 	uint32_t first_record; /* of the message */
 	uint8_t **fates;       /* by file and record: enum close_reason, or of enum restore_fate */
-	uint64_t n_parked, n_restored;
-	uint64_t n_unknown; /* descriptors of which nothing is known */
+	/* Who got the client of the record just before; NULL: nobody. */
+	struct crew_member *client_with;
+	uint64_t n_parked, n_restored; /* clients */
+	uint64_t n_unknown;            /* descriptors of which nothing is known */
 };
 
 /*

@@ -29,11 +29,13 @@ restore_compare_ages(const void *a, const void *b)
 	return (x->epoch < y->epoch) - (x->epoch > y->epoch);
 }
 
-/* All records, the oldest connection first; to be freed. NULL: no memory. */
+/* The records of clients, the oldest first, n_parked of them; to be freed. Those of their connections
+ * to servers follow them. NULL: no memory. */
 static struct restore_age *
-restore_ages(const struct restore *restore)
+restore_ages(struct restore *restore)
 {
-	struct restore_age *ages = malloc((restore->n_parked + 1) * sizeof(*ages)), *next = ages;
+	uint64_t n_records = parkset_records(&restore->set);
+	struct restore_age *ages = malloc((n_records + 1) * sizeof(*ages)), *next = ages;
 
 	for (unsigned f = 0; ages && f < restore->set.n_files; f++) {
 		const struct parkfile *file = &restore->set.files[f].file;
@@ -41,25 +43,58 @@ restore_ages(const struct restore *restore)
 		for (uint64_t i = 0; i < file->head.n_records; i++) {
 			struct parkfile_record record = parkfile_record(file, i);
 
-			*next++ = (struct restore_age){record.opened_usec, record.id,
-				restore->set.files[f].epoch, f, (uint32_t)i};
+			if (record.flags & PARKFILE_UPSTREAM)
+				restore->fates[f][i] = RESTORE_FOLLOW;
+			else
+				*next++ = (struct restore_age){record.opened_usec, record.id,
+					restore->set.files[f].epoch, f, (uint32_t)i};
 		}
 	}
-	if (ages)
-		qsort(ages, restore->n_parked, sizeof(*ages), restore_compare_ages);
+	if (!ages)
+		return NULL;
+	restore->n_parked = (uint64_t)(next - ages);
+	qsort(ages, restore->n_parked, sizeof(*ages), restore_compare_ages);
 	return ages;
 }
 
 static bool
 restore_is_sound(const struct parkset_file *file, const struct parkfile_record *record)
 {
-	return record->state <= PARKFILE_HANDSHAKE && record->peer.family <= ADDR_UNIX &&
+	return record->state <= PARKFILE_PROXY && record->peer.family <= ADDR_UNIX &&
 	       parkfile_waiting(&file->file, record);
 }
 
-static uint8_t
-restore_admit(struct restore *restore, const struct parkfile_record *record, uint8_t listener)
+/* Is the next record the client's connection to a server, as it says? */
+static bool
+restore_has_server(
+	const struct parkset_file *file, uint32_t index, const struct parkfile_record *record)
 {
+	struct parkfile_record next;
+
+	if (!(record->flags & PARKFILE_LINKED))
+		return true;
+	if (index + 1 >= file->file.head.n_records)
+		return false;
+	next = parkfile_record(&file->file, index + 1);
+	return next.flags & PARKFILE_UPSTREAM && next.id == record->id &&
+	       (next.state == PARKFILE_OPEN || next.state == PARKFILE_CONNECTING) &&
+	       parkfile_waiting(&file->file, &next);
+}
+
+/* The number here of the server that it has there. */
+static uint16_t
+restore_server(const struct parkset_file *file, const struct parkfile_record *record)
+{
+	if (!(record->more_flags & PARKFILE_RELAYED) || record->server >= UPSTREAM_MAX)
+		return UPSTREAM_NONE;
+	return file->facts.servers[record->server];
+}
+
+static uint8_t
+restore_admit(struct restore *restore, const struct parkfile_record *record, uint8_t listener,
+	uint16_t server)
+{
+	bool relayed = restore->conf->listeners[listener].service == CONF_SERVICE_RELAY;
 	uint32_t source;
 
 	if (admit_restore(restore->admit, listener, &record->peer, &source) != CLOSE_NONE)
@@ -69,6 +104,10 @@ restore_admit(struct restore *restore, const struct parkfile_record *record, uin
 		return CLOSE_PARK_FAILED;
 	}
 	roster_find(restore->roster, record->id)->fd = ROSTER_FD_AWAY;
+	if (relayed && server != UPSTREAM_NONE) {
+		roster_set_server(restore->roster, record->id, server);
+		upstreams_count(restore->upstreams, server);
+	}
 	return RESTORE_KEEP;
 }
 
@@ -84,18 +123,22 @@ restore_is_again(const struct restore_age *ages, uint64_t i)
 
 /* enum restore_fate, or a close_reason. */
 static uint8_t
-restore_judge(struct restore *restore, const struct parkset_file *file,
+restore_judge(struct restore *restore, const struct parkset_file *file, uint32_t index,
 	const struct parkfile_record *record)
 {
+	uint16_t server = restore_server(file, record);
 	uint8_t listener = file->facts.listeners[record->listener];
 
 	if (roster_find(restore->roster, record->id))
 		return RESTORE_DONE;
-	if (!restore_is_sound(file, record))
+	if (!restore_is_sound(file, record) || !restore_has_server(file, index, record))
 		return CLOSE_PARK_FAILED;
 	if (listener == PARK_FACTS_UNKNOWN)
 		return CLOSE_LISTENER_REMOVED;
-	return restore_admit(restore, record, listener);
+	/* There is no place in the table for it: as good as a server that is not known. */
+	if (record->flags & PARKFILE_LINKED && server == UPSTREAM_NONE)
+		return CLOSE_PARK_FAILED;
+	return restore_admit(restore, record, listener, server);
 }
 
 static void
@@ -179,28 +222,48 @@ restore_log_closed(const uint64_t closed[CLOSE_REASON_COUNT])
 	}
 }
 
+/* A fate for each record; -ENOMEM. */
+static int
+restore_alloc_fates(struct restore *restore)
+{
+	for (unsigned f = 0; f < restore->set.n_files; f++) {
+		restore->fates[f] = malloc(restore->set.files[f].file.head.n_records + 1);
+		if (!restore->fates[f])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The servers of the processes before have numbers here, and places for those who are with them. */
+static void
+restore_servers(struct restore *restore)
+{
+	for (unsigned i = 0; i < restore->set.n_files; i++)
+		park_facts_enter_servers(
+			&restore->set.files[i].facts, restore->conf, restore->upstreams);
+}
+
 int
 restore_decide(struct restore *restore)
 {
 	uint64_t closed[CLOSE_REASON_COUNT] = {0};
-	struct restore_age *ages = restore_ages(restore);
+	struct restore_age *ages;
+	int r = restore_alloc_fates(restore);
 
+	if (r < 0)
+		return r;
+	ages = restore_ages(restore);
 	if (!ages)
 		return -ENOMEM;
+	restore_servers(restore);
 	restore_counters(restore);
-	for (unsigned f = 0; f < restore->set.n_files; f++) {
-		restore->fates[f] = malloc(restore->set.files[f].file.head.n_records + 1);
-		if (!restore->fates[f]) {
-			free(ages);
-			return -ENOMEM;
-		}
-	}
 	for (uint64_t i = 0; i < restore->n_parked; i++) {
 		const struct parkset_file *file = &restore->set.files[ages[i].file];
 		struct parkfile_record record = parkfile_record(&file->file, ages[i].record);
-		uint8_t fate = restore_is_again(ages, i) ? RESTORE_DONE
-							 : restore_judge(restore, file, &record);
+		uint8_t fate = RESTORE_DONE;
 
+		if (!restore_is_again(ages, i))
+			fate = restore_judge(restore, file, ages[i].record, &record);
 		restore->fates[ages[i].file][ages[i].record] = fate;
 		if (fate >= CLOSE_REASON_COUNT)
 			continue;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "lazy.h"
+#include "upstream.h"
 
 #define GENERATION_MAX ((1u << ROSTER_GENERATION_BITS) - 1)
 
@@ -20,6 +21,7 @@ _Static_assert(ROSTER_SLOT_BITS + ROSTER_GENERATION_BITS <= 53, "a JSON number h
 
 struct roster {
 	struct roster_entry *entries; /* by slot */
+	uint16_t *servers;            /* by slot: the number of its server, + 1; 0: none */
 	uint32_t max_connections;
 	uint32_t n_slots; /* slot 0 included */
 	uint32_t n_used;  /* slots from here on were never used */
@@ -44,8 +46,9 @@ roster_new(uint32_t max_connections)
 		.n_used = 1,
 	};
 	roster->entries = lazy_alloc(roster->n_slots * sizeof(*roster->entries));
-	if (!roster->entries) {
-		free(roster);
+	roster->servers = lazy_alloc(roster->n_slots * sizeof(*roster->servers));
+	if (!roster->entries || !roster->servers) {
+		roster_free(roster);
 		return NULL;
 	}
 	return roster;
@@ -57,6 +60,7 @@ roster_free(struct roster *roster)
 	if (!roster)
 		return;
 	lazy_free(roster->entries, roster->n_slots * sizeof(*roster->entries));
+	lazy_free(roster->servers, roster->n_slots * sizeof(*roster->servers));
 	free(roster);
 }
 
@@ -176,10 +180,27 @@ roster_remove(struct roster *roster, uint64_t id)
 
 	if (!entry)
 		return;
+	if (roster->servers[roster_slot(id)])
+		roster->servers[roster_slot(id)] = 0;
 	entry->in_use = 0;
 	entry->generation = (entry->generation + 1) & GENERATION_MAX;
 	roster_enqueue(roster, roster_slot(id));
 	roster->size--;
+}
+
+void
+roster_set_server(struct roster *roster, uint64_t id, uint16_t server)
+{
+	assert(roster_find(roster, id));
+	roster->servers[roster_slot(id)] = server == UPSTREAM_NONE ? 0 : (uint16_t)(server + 1);
+}
+
+uint16_t
+roster_server(const struct roster *roster, uint64_t id)
+{
+	uint16_t server = roster->servers[roster_slot(id)];
+
+	return server ? (uint16_t)(server - 1) : UPSTREAM_NONE;
 }
 
 uint32_t

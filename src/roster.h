@@ -68,6 +68,11 @@ struct roster_entry *roster_find(struct roster *roster, uint64_t id);
 /* An id that is not in (any more) is left alone. */
 void roster_remove(struct roster *roster, uint64_t id);
 
+/* Which server a relayed connection is counted on, its number in struct upstreams; UPSTREAM_NONE:
+ * none. Kept apart, so that only relayed connections pay its 2 bytes. The id must be in (asserted). */
+void roster_set_server(struct roster *roster, uint64_t id, uint16_t server);
+uint16_t roster_server(const struct roster *roster, uint64_t id);
+
 /* The number of connections. */
 uint32_t roster_size(const struct roster *roster);
 

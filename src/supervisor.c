@@ -44,8 +44,10 @@ supervisor_forget(struct supervisor *supervisor, uint64_t id, enum close_reason 
 	supervisor_log_closed(supervisor, id, entry, reason);
 	admit_release(supervisor->admit, entry->listener, entry->source,
 		entry->flags & ROSTER_OLD_SOURCE);
+	(void)upstreams_release(supervisor->upstreams, roster_server(supervisor->roster, id));
 	if (entry->fd != ROSTER_FD_AWAY)
-		crew_release(&supervisor->crew.members[entry->worker]);
+		crew_release(&supervisor->crew.members[entry->worker],
+			conf_fds_each(&supervisor->conf->listeners[entry->listener]));
 	metrics_add(&supervisor->metrics->slots[0].closed[reason], 1);
 	metrics_add(&supervisor->metrics->slots[0].value[METRIC_CLOSED], 1);
 	roster_remove(supervisor->roster, id);
@@ -98,6 +100,12 @@ supervisor_on_message(
 		break;
 	case CONTROL_CLOSED:
 		supervisor_on_closed(supervisor, member, message);
+		break;
+	case CONTROL_IDENTIFIED:
+		assign_on_identified(&supervisor->assign, member, message);
+		break;
+	case CONTROL_UNSERVED:
+		assign_on_unserved(&supervisor->assign, member, message);
 		break;
 	case CONTROL_DETAILS:
 		inspect_on_details(&supervisor->inspect, member, message);

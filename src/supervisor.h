@@ -10,6 +10,7 @@
 #include "acceptor.h"
 #include "admin.h"
 #include "admit.h"
+#include "assign.h"
 #include "conf.h"
 #include "crew.h"
 #include "inspect.h"
@@ -22,6 +23,7 @@
 #include "shed.h"
 #include "signals.h"
 #include "upgrade.h"
+#include "upstream_watch.h"
 
 /* What becomes of the connections when the supervisor ends. */
 enum supervisor_stop {
@@ -39,6 +41,9 @@ struct supervisor {
 	struct metrics *metrics;
 	struct admit *admit;
 	struct roster *roster;
+	struct upstreams *upstreams; /* shared with the workers, which read it */
+	struct upstream_watch upstream_watch;
+	struct assign assign;
 	struct listener_set listeners;
 	struct crew crew;
 	struct acceptor acceptor;

@@ -25,6 +25,10 @@ int supervisor_begin_restore(struct supervisor *supervisor) MG_MUST_CHECK;
 /* All workers have ended: passes on what they left. -errno, logged: an upgrade that lost all. */
 int supervisor_pass_on(struct supervisor *supervisor);
 
+/* In supervisor_servers.c: the servers behind relay listeners, at start and after a reload. */
+int supervisor_init_servers(struct supervisor *supervisor) MG_MUST_CHECK;
+void supervisor_apply_servers(struct supervisor *supervisor);
+
 /* Tells systemd READY=1, once, when all workers are up and nothing is to be restored. */
 void supervisor_say_ready(struct supervisor *supervisor);
 

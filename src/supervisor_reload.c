@@ -132,6 +132,7 @@ supervisor_apply(struct supervisor *supervisor, struct conf *fresh, struct conf_
 		listener_set_options(&supervisor->listeners, fresh);
 		crew_send_conf(&supervisor->crew, fd);
 		shed_start(&supervisor->shed);
+		supervisor_apply_servers(supervisor);
 		if (recount)
 			recount_start(&supervisor->recount);
 		acceptor_wake(&supervisor->acceptor);

@@ -46,6 +46,7 @@ supervisor_begin_restore(struct supervisor *supervisor)
 	restore->crew = &supervisor->crew;
 	restore->admit = supervisor->admit;
 	restore->roster = supervisor->roster;
+	restore->upstreams = supervisor->upstreams;
 	restore->metrics = supervisor->metrics;
 	restore->lost = supervisor_on_restore_lost;
 	restore->done = supervisor_on_restored;
@@ -61,6 +62,7 @@ supervisor_write_state(const struct supervisor *supervisor)
 	struct park_writer facts = {
 		.conf = supervisor->conf,
 		.metrics = supervisor->metrics,
+		.upstreams = supervisor->upstreams,
 		.parked_usec = clock_now_usec(),
 		.generation = roster_generation(supervisor->roster),
 	};

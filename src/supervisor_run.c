@@ -208,6 +208,7 @@ supervisor_be_worker(void *context, unsigned index, int channel_fd)
 	struct worker_heritage heritage = {
 		.conf = supervisor->conf,
 		.metrics = supervisor->metrics,
+		.upstreams = supervisor->upstreams,
 		.parkset = &supervisor->restore.set,
 		.epoch = supervisor->epoch,
 	};
@@ -257,7 +258,9 @@ supervisor_init_tables(struct supervisor *supervisor)
 	/* For the highest limit that a reload may set: a table costs what is touched of it. */
 	supervisor->admit = admit_new(&limits, ROSTER_CONNECTIONS_MAX, clock_now_usec());
 	supervisor->roster = roster_new(ROSTER_CONNECTIONS_MAX);
-	if (!supervisor->metrics || !supervisor->admit || !supervisor->roster)
+	supervisor->upstreams = upstreams_new();
+	if (!supervisor->metrics || !supervisor->admit || !supervisor->roster ||
+		!supervisor->upstreams)
 		return -ENOMEM;
 	supervisor->shed = (struct shed){
 		.crew = &supervisor->crew,
@@ -290,6 +293,7 @@ supervisor_init_acceptor(struct supervisor *supervisor)
 		.conf = &supervisor->conf,
 		.admit = supervisor->admit,
 		.roster = supervisor->roster,
+		.upstreams = supervisor->upstreams,
 		.crew = &supervisor->crew,
 		.metrics = supervisor->metrics,
 		.refused = supervisor_on_refused,
@@ -361,6 +365,8 @@ supervisor_init_rest(struct supervisor *supervisor)
 	if (r == 0)
 		r = supervisor_begin_restore(supervisor);
 	if (r == 0)
+		r = supervisor_init_servers(supervisor);
+	if (r == 0)
 		r = supervisor_init_admin(supervisor, &supervisor->listeners.admin, &ADMIN_FACE_ALL,
 			&supervisor->admin);
 	if (r == 0)
@@ -398,6 +404,7 @@ supervisor_done(struct supervisor *supervisor)
 			event_free(events[i]);
 	admit_free(supervisor->admit);
 	roster_free(supervisor->roster);
+	upstreams_free(supervisor->upstreams);
 	metrics_free(supervisor->metrics);
 	if (supervisor->base)
 		event_base_free(supervisor->base);

@@ -15,7 +15,7 @@ sweep_on_turn(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	conns_read_clock(conns);
 	for (uint32_t i = 0; i < SWEEP_SLICE && sweep->next < conns->fd_end; i++, sweep->next++)
-		if (conns->table[sweep->next].state != CONN_FREE)
+		if (conn_is_client(&conns->table[sweep->next]))
 			sweep->visit(sweep->context, &conns->table[sweep->next]);
 	last = sweep->next >= conns->fd_end;
 	if (!last)

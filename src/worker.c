@@ -14,11 +14,6 @@
 #include "clock.h"
 #include "log.h"
 #include "notify.h"
-#include "proto_framed.h"
-#include "proto_raw.h"
-#include "proto_ws.h"
-#include "service_echo.h"
-#include "service_hold.h"
 
 /* What may wait for the supervisor to read. A notice of each connection's close fits many times. */
 #define WORKER_CHANNEL_MAX ((size_t)256 * 1024 * 1024)
@@ -26,17 +21,6 @@
 _Static_assert(WORKER_REPORT_MAX * sizeof(struct control_peer) + sizeof(struct control_header) <=
 		       CONTROL_MESSAGE_MAX,
 	"a report is one message");
-
-static const struct service_ops *const SERVICES[] = {
-	[CONF_SERVICE_HOLD] = &SERVICE_HOLD,
-	[CONF_SERVICE_ECHO] = &SERVICE_ECHO,
-};
-
-static const struct proto_ops *const FRAMINGS[] = {
-	[CONF_FRAMING_NONE] = &PROTO_RAW,
-	[CONF_FRAMING_LINE] = &PROTO_LINE,
-	[CONF_FRAMING_LENGTH32] = &PROTO_LENGTH32,
-};
 
 void
 worker_send(struct worker *worker, const struct control_header *header, const void *records)
@@ -66,7 +50,7 @@ worker_report_closed(struct worker *worker)
 	worker->n_closed = 0;
 }
 
-static void
+void
 worker_on_closed(void *context, uint64_t id, enum close_reason reason)
 {
 	struct worker *worker = context;
@@ -85,88 +69,6 @@ worker_on_over(void *context)
 	worker->over = true;
 }
 
-/* A worker that is merely late must not be taken for one that hangs. */
-static void
-worker_set_tick(struct worker *worker)
-{
-	uint64_t usec = worker->conf->worker_timeout / WORKER_TICKS_MIN;
-	struct timeval tick = clock_timeval(usec < WORKER_TICK_USEC ? usec : WORKER_TICK_USEC);
-
-	event_add(worker->tick_event, &tick);
-}
-
-static const struct proto_ops *
-worker_proto(const struct conf_listener *from)
-{
-	return from->protocol == CONF_PROTOCOL_WEBSOCKET ? &PROTO_WS : FRAMINGS[from->framing];
-}
-
-static struct ws_texts
-worker_texts(const struct conf_texts *from)
-{
-	return (struct ws_texts){.items = from->items, .n = from->n};
-}
-
-static void
-worker_apply_listener(struct worker *worker, size_t i)
-{
-	const struct conf_listener *from = &worker->conf->listeners[i];
-
-	worker->ws_policies[i] = (struct ws_policy){
-		.paths = worker_texts(&from->ws_paths),
-		.hosts = worker_texts(&from->ws_hosts),
-		.origins = worker_texts(&from->ws_origins),
-		.subprotocols = worker_texts(&from->ws_subprotocols),
-		.health_path = from->ws_health_path,
-	};
-	worker->conns.listeners[i] = (struct conn_listener){
-		.proto = worker_proto(from),
-		.service = SERVICES[from->service],
-		.first_byte_timeout_usec = from->first_byte_timeout,
-		.idle_timeout_usec = from->idle_timeout,
-		.lifetime_usec = from->lifetime,
-		.handshake_timeout_usec = from->ws_handshake_timeout,
-		.linger_usec = from->protocol == CONF_PROTOCOL_WEBSOCKET ? from->ws_close_timeout
-									 : WORKER_LINGER_USEC,
-		.lifetime_jitter = (unsigned)worker->conf->lifetime_jitter,
-		.queued_max = from->queued_per_connection,
-		.message_max = from->message_max,
-		.heartbeat_usec = from->heartbeat_interval,
-		.heartbeat = from->heartbeat_payload,
-		.heartbeat_length = strlen(from->heartbeat_payload),
-		.ping_usec = from->ws_ping_interval,
-		.ws_head_max = from->ws_head_max,
-		.ws_policy = &worker->ws_policies[i],
-	};
-}
-
-/* The part of the configuration that connections look at. */
-static void
-worker_apply_conf(struct worker *worker)
-{
-	worker_set_tick(worker);
-
-	log_set_level((enum log_level)worker->conf->log_level);
-	worker->conns.queued_limit = worker->conf->queued_total;
-	for (size_t i = 0; i < worker->conf->n_listeners; i++)
-		worker_apply_listener(worker, i);
-}
-
-/* A connection of the process before: the supervisor has checked what it needs of the record. */
-static void
-worker_restore(struct worker *worker, const struct control_handover *handover, int fd)
-{
-	const struct parkset_file *file = &worker->parkset->files[handover->file - 1];
-	struct parkfile_record record = parkfile_record(&file->file, handover->record);
-
-	record.listener = handover->listener;
-	record.reason = file->facts.reasons[record.reason];
-	if (record.reason == PARK_FACTS_UNKNOWN)
-		record.reason = CLOSE_SHUTDOWN;
-	conn_restore(&worker->conns, fd, &record, parkfile_waiting(&file->file, &record),
-		file->facts.parked_usec);
-}
-
 /* Before it takes connections, so that none of them waits for it. */
 static void
 worker_prepare_handshakes(const struct worker *worker)
@@ -176,36 +78,6 @@ worker_prepare_handshakes(const struct worker *worker)
 			ws_handshake_prepare();
 			return;
 		}
-}
-
-static void
-worker_on_handover(
-	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
-{
-	const struct control_handover *records = message->records;
-	struct control_place places[FDPASS_FDS_MAX];
-	struct control_header header = {.type = CONTROL_ADOPTED};
-	unsigned n_fds = fds->n_fds;
-
-	assert(message->header.count <= FDPASS_FDS_MAX);
-	fds->n_fds = 0; /* ours from here on */
-	for (unsigned i = 0; i < message->header.count; i++) {
-		/* The kernel drops descriptors for which this process has no room. */
-		if (i >= n_fds) {
-			worker_on_closed(worker, records[i].id, CLOSE_HANDOVER_FAILED);
-			continue;
-		}
-		assert(records[i].listener < worker->conf->n_listeners);
-		if (records[i].file > 0)
-			worker_restore(worker, &records[i], fds->fds[i]);
-		else
-			conn_adopt(&worker->conns, fds->fds[i], records[i].id,
-				records[i].opened_usec, records[i].listener);
-		places[header.count++] =
-			(struct control_place){.id = records[i].id, .fd = fds->fds[i]};
-	}
-	worker_send(worker, &header, places);
-	drain_wake(&worker->drain);
 }
 
 static int
@@ -283,6 +155,9 @@ worker_on_message(void *context, const struct control_message *message, struct f
 		worker_say(worker, CONTROL_SHED_DONE,
 			conns_shed(conns, message->header.value, message->header.value2));
 		break;
+	case CONTROL_ASSIGN:
+		worker_on_assign(worker, message);
+		break;
 	case CONTROL_RESTORED:
 		parkset_done(worker->parkset);
 		break;
@@ -337,7 +212,9 @@ worker_on_retime(void *context, struct conn *conn)
 {
 	struct conns *conns = &((struct worker *)context)->conns;
 
-	if (conn_queued_bytes(conn) > conn_listener(conns, conn)->queued_max)
+	/* A relayed one is not sent more than it takes. */
+	if (!conn_other(conns, conn) &&
+		conn_queued_bytes(conn) > conn_listener(conns, conn)->queued_max)
 		conn_close(conns, conn, CLOSE_SLOW_READER);
 	else
 		conn_set_timer(conns, conn);
@@ -371,6 +248,7 @@ worker_end_turn(struct worker *worker)
 		evtimer_add(worker->wheel_event, &wait);
 		worker->wheel_armed_usec = next_usec;
 	}
+	worker_send_asks(worker);
 	worker_report_closed(worker);
 	if (worker->over)
 		worker_say(worker, CONTROL_OVER, 0);
@@ -391,6 +269,8 @@ worker_init_conns(struct worker *worker, struct metrics *metrics)
 	conns->slot = &metrics->slots[1 + worker->index];
 	conns->closed = worker_on_closed;
 	conns->over = worker_on_over;
+	conns->ask = worker_on_ask;
+	conns->upstreams = worker->upstreams;
 	conns->context = worker;
 	return conns_init(conns, worker->base, (uint32_t)limit.rlim_cur);
 }
@@ -444,7 +324,7 @@ worker_close(struct worker *worker, struct conn *conn)
 {
 	enum close_reason reason = worker->stop_flags ? CLOSE_PARK_FAILED : CLOSE_SHUTDOWN;
 
-	if (conn->state != CONN_FREE && conn->state != CONN_CLOSING)
+	if (conn_is_client(conn) && conn->state != CONN_CLOSING)
 		conn_end(&worker->conns, conn, reason);
 	if (conn->state != CONN_FREE)
 		conn_close(&worker->conns, conn, reason);
@@ -468,7 +348,7 @@ worker_done(struct worker *worker)
 	channel_done(&worker->channel);
 	conns_done(conns);
 	event_base_free(worker->base);
-	conf_free(worker->conf);
+	worker_conf_done(worker);
 }
 
 int
@@ -489,6 +369,8 @@ worker_run(unsigned index, const struct worker_heritage *heritage, int channel_f
 	worker->conf = heritage->conf;
 	worker->parkset = heritage->parkset;
 	parkset_inherit(worker->parkset);
+	upstreams_inherit(heritage->upstreams);
+	worker->upstreams = heritage->upstreams;
 	worker->epoch = heritage->epoch;
 	snprintf(worker->name, sizeof(worker->name), "worker %u", index);
 	log_open_forked(worker->name);

@@ -23,6 +23,12 @@
 
 /* What waits until the end of the turn, to be told to the supervisor in one message. */
 #define WORKER_REPORT_MAX 500
+#define WORKER_ASKS_MAX 400
+
+struct worker_asks {
+	struct control_ask items[WORKER_ASKS_MAX];
+	unsigned n;
+};
 
 struct worker {
 	unsigned index;
@@ -32,7 +38,9 @@ struct worker {
 	struct parkset *parkset; /* what the processes before parked; until RESTORED */
 	struct channel channel;
 	struct conns conns;
+	const struct upstreams *upstreams; /* shared */
 	struct ws_policy ws_policies[CONF_LISTENERS_MAX];
+	struct upstream_address *sources[CONF_LISTENERS_MAX]; /* upstream.source_addresses */
 	struct event *tick_event, *wheel_event;
 	uint64_t wheel_armed_usec; /* what wheel_event is set to; 0: nothing */
 	struct sweep retime;       /* after a reload */
@@ -42,6 +50,7 @@ struct worker {
 	unsigned n_closed;
 	struct control_peer peers[WORKER_REPORT_MAX];
 	unsigned n_peers;
+	struct worker_asks identified, unserved;
 	bool over; /* the queues are over the limit; to be told */
 	bool stopping;
 	uint8_t stop_flags; /* of CONTROL_STOP: what to do with the connections */
@@ -51,9 +60,10 @@ struct worker {
 
 /* What a forked worker has of the supervisor's. */
 struct worker_heritage {
-	struct conf *conf;       /* taken */
-	struct metrics *metrics; /* shared */
-	struct parkset *parkset; /* read; freed after RESTORED */
+	struct conf *conf;           /* taken */
+	struct metrics *metrics;     /* shared */
+	struct upstreams *upstreams; /* shared; read */
+	struct parkset *parkset;     /* read; freed after RESTORED */
 	uint32_t epoch;
 };
 
@@ -70,11 +80,27 @@ int worker_run(unsigned index, const struct worker_heritage *heritage, int chann
 /* Sends to the supervisor. Failing that there is no use in going on, and the worker stops. */
 void worker_send(struct worker *worker, const struct control_header *header, const void *records);
 
+/* A connection was closed; the supervisor is told at the end of the turn. */
+void worker_on_closed(void *context, uint64_t id, enum close_reason reason);
 /* Sends the notices of closed connections that have been gathered. */
 void worker_report_closed(struct worker *worker);
 
+/* In worker_ask.c: what the supervisor is asked about clients; at the end of each turn. */
+void worker_on_ask(void *context, const struct conn *conn, const struct conn_question *question);
+void worker_send_asks(struct worker *worker);
+/* Its answers. */
+void worker_on_assign(struct worker *worker, const struct control_message *message);
+
+/* In worker_conf.c: the part of the configuration that connections look at. */
+void worker_apply_conf(struct worker *worker);
+void worker_conf_done(struct worker *worker);
+
 /* In worker_park.c: gives the connections out of this process's hands, as stop_flags say. */
 void worker_park(struct worker *worker);
+
+/* In worker_handover.c: takes connections, new and restored. */
+void worker_on_handover(
+	struct worker *worker, const struct control_message *message, struct fdpass_message *fds);
 
 /* In worker_query.c: answers a QUERY message; visits a connection for RECOUNT; sends what has been
  * gathered. */

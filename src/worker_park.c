@@ -16,9 +16,8 @@
 static void
 worker_say_parked(struct worker *worker, const struct parked *parked)
 {
-	struct control_header header = {.type = CONTROL_PARKED,
-		.flags = worker->stop_flags,
-		.value = parked->n_connections};
+	struct control_header header = {
+		.type = CONTROL_PARKED, .flags = worker->stop_flags, .value = parked->n_records};
 	unsigned n_fds = worker->stop_flags & CONTROL_FLAG_RETURN ? parked->n_fds : 0;
 	int r;
 
@@ -28,15 +27,17 @@ worker_say_parked(struct worker *worker, const struct parked *parked)
 		&worker->channel, &header, parked->fds, n_fds, WORKER_LAST_WORDS_USEC);
 	if (r < 0)
 		log_error(NULL, "cannot tell the supervisor that %u connections are parked: %s",
-			parked->n_connections, strerror(-r));
+			parked->n_records, strerror(-r));
 }
 
 void
 worker_park(struct worker *worker)
 {
 	struct conns *conns = &worker->conns;
-	struct park_writer writer = {
-		.conf = worker->conf, .metrics = conns->metrics, .slot = 1 + worker->index};
+	struct park_writer writer = {.conf = worker->conf,
+		.metrics = conns->metrics,
+		.upstreams = worker->upstreams,
+		.slot = 1 + worker->index};
 	struct parked parked;
 	uint64_t next_usec;
 	int r;
@@ -55,7 +56,7 @@ worker_park(struct worker *worker)
 		r = park_store(&parked, worker->epoch, worker->index);
 	if (r < 0)
 		log_error(NULL, "%u connections cannot be given to systemd: %s; they are lost",
-			parked.n_connections, strerror(-r));
+			parked.n_records, strerror(-r));
 	worker_report_closed(worker);
 	worker_say_parked(worker, &parked);
 	for (unsigned i = 0; i < parked.n_fds; i++)

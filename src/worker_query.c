@@ -10,19 +10,42 @@
 
 #define WORKER_DETAILS_MAX 64
 
-static void
-worker_query_kernel(int fd, struct control_details *details)
+/* What the kernel knows of one side. */
+struct worker_side {
+	uint64_t bytes_received, bytes_sent, rtt_usec; /* or CONTROL_UNKNOWN */
+};
+
+static struct worker_side
+worker_query_kernel(int fd)
 {
 	struct tcp_info info = {0};
 	socklen_t length = sizeof(info);
 
-	details->bytes_received = details->bytes_sent = details->rtt_usec = CONTROL_UNKNOWN;
-	if (details->peer.family == ADDR_UNIX ||
-		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return (struct worker_side){CONTROL_UNKNOWN, CONTROL_UNKNOWN, CONTROL_UNKNOWN};
+	return (struct worker_side){
+		.bytes_received = info.tcpi_bytes_received,
+		.bytes_sent = info.tcpi_bytes_sent - info.tcpi_bytes_retrans,
+		.rtt_usec = info.tcpi_rtt,
+	};
+}
+
+static void
+worker_query_server(struct conns *conns, const struct conn *conn, struct control_details *details)
+{
+	const struct conn *other = conn_other(conns, conn);
+	struct worker_side side;
+
+	details->server = UPSTREAM_NONE;
+	if (!other)
 		return;
-	details->bytes_received = info.tcpi_bytes_received;
-	details->bytes_sent = info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
-	details->rtt_usec = info.tcpi_rtt;
+	side = worker_query_kernel(conn_fd(conns, other));
+	details->server = conn_server(conns, conn);
+	details->server_state = other->state;
+	details->server_bytes_received = side.bytes_received;
+	details->server_bytes_sent = side.bytes_sent;
+	details->server_rtt_usec = side.rtt_usec;
+	details->server_queued_bytes = conn_queued_bytes(other);
 }
 
 static uint64_t
@@ -35,18 +58,23 @@ static void
 worker_query_fill(struct conns *conns, const struct conn *conn, const struct addr *peer,
 	struct control_details *ret_details)
 {
+	struct worker_side side = worker_query_kernel(conn_fd(conns, conn));
+
 	*ret_details = (struct control_details){
 		.id = conn->id,
 		.peer = *peer,
 		.state = conn->state,
 		.age_usec = worker_query_since(conns->now_usec, conn->opened_usec),
 		.idle_usec = worker_query_since(conns->now_usec, conn_active_usec(conns, conn)),
+		.bytes_received = side.bytes_received,
+		.bytes_sent = side.bytes_sent,
+		.rtt_usec = side.rtt_usec,
 		.queued_bytes = conn_queued_bytes(conn),
 	};
 	/* The last byte is known to a tick of the wheel only. */
 	if (ret_details->idle_usec > ret_details->age_usec)
 		ret_details->idle_usec = ret_details->age_usec;
-	worker_query_kernel(conn_fd(conns, conn), ret_details);
+	worker_query_server(conns, conn, ret_details);
 }
 
 void

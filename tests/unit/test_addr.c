@@ -369,6 +369,61 @@ test_cidr_contains_one_family(void **state)
 	assert_false(cidr_contains(&all6, &none));
 }
 
+static void
+test_mapping_is_undone_by_unmapping(void **state)
+{
+	const struct addr ipv4 = make_addr("192.0.2.1"), ipv6 = make_addr("2001:db8::1");
+	struct addr addr = ipv4;
+
+	(void)state;
+	addr_map(&addr);
+	assert_addr(&addr, "[::ffff:192.0.2.1]:7000", "::ffff:192.0.2.1");
+	addr_map(&addr);
+	assert_addr(&addr, "[::ffff:192.0.2.1]:7000", "::ffff:192.0.2.1");
+	addr_unmap(&addr);
+	assert_memory_equal(&addr, &ipv4, sizeof(addr));
+	addr_unmap(&addr);
+	assert_memory_equal(&addr, &ipv4, sizeof(addr));
+	addr = ipv6;
+	addr_map(&addr);
+	addr_unmap(&addr);
+	assert_memory_equal(&addr, &ipv6, sizeof(addr));
+	addr = (struct addr){.family = ADDR_UNIX};
+	addr_map(&addr);
+	assert_int_equal(addr.family, ADDR_UNIX);
+}
+
+static void
+test_a_host_is_read_of_so_many_bytes(void **state)
+{
+	struct addr addr;
+
+	(void)state;
+	assert_true(addr_parse_host("192.0.2.17", 9, &addr));
+	assert_addr(&addr, "192.0.2.1:0", "192.0.2.1");
+	assert_true(addr_parse_host("::ffff:192.0.2.1", 16, &addr));
+	assert_int_equal(addr.family, ADDR_IPV6);
+	assert_false(addr_parse_host("192.0.2.1\0", 10, &addr));
+	assert_false(addr_parse_host("192.0.2.01", 10, &addr));
+	assert_false(addr_parse_host("", 0, &addr));
+}
+
+static void
+test_a_number_is_read_of_so_many_digits(void **state)
+{
+	unsigned number = 1;
+
+	(void)state;
+	assert_true(addr_parse_number("0", 1, 65535, &number));
+	assert_int_equal(number, 0);
+	assert_true(addr_parse_number("655359", 5, 65535, &number));
+	assert_int_equal(number, 65535);
+	assert_false(addr_parse_number("65536", 5, 65535, &number));
+	assert_false(addr_parse_number("00", 2, 65535, &number));
+	assert_false(addr_parse_number("1\0", 2, 65535, &number));
+	assert_false(addr_parse_number("1", 0, 65535, &number));
+}
+
 int
 main(void)
 {
@@ -395,6 +450,9 @@ main(void)
 		cmocka_unit_test(test_errors_need_no_text),
 		cmocka_unit_test(test_cidr_contains_its_edges_only),
 		cmocka_unit_test(test_cidr_contains_one_family),
+		cmocka_unit_test(test_mapping_is_undone_by_unmapping),
+		cmocka_unit_test(test_a_host_is_read_of_so_many_bytes),
+		cmocka_unit_test(test_a_number_is_read_of_so_many_digits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,154 @@
+/*
+ * conn_table: all connections of a worker: how they get in, and how they are found.
+ *
+ * Process: W.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "conn_private.h"
+#include "lazy.h"
+
+void
+conns_read_clock(struct conns *conns)
+{
+	conns->now_usec = clock_now_usec();
+}
+
+static void
+conns_on_batch(void *context)
+{
+	conns_read_clock(context);
+}
+
+int
+conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
+{
+	conns->capacity = capacity;
+	conns->count = conns->upstream_count = 0;
+	conns->lingering = 0;
+	conns->fd_end = 0;
+	conns->table = lazy_alloc((size_t)capacity * sizeof(struct conn));
+	conns->links = lazy_alloc((size_t)capacity * sizeof(struct conn_link));
+	conns->proxied = lazy_alloc((size_t)capacity * sizeof(struct proxy_header));
+	conns->scratch = malloc(CONNS_SCRATCH_BYTES);
+	if (!conns->table || !conns->links || !conns->proxied || !conns->scratch)
+		return -ENOMEM;
+	conns_read_clock(conns);
+	wheel_init(&conns->wheel, &conns->table->timer, sizeof(struct conn),
+		wheel_tick(conns->now_usec));
+	iobuf_pool_init(&conns->iobufs);
+	conns->pollset.ready = conn_on_ready;
+	conns->pollset.begin = conns_on_batch;
+	conns->pollset.context = conns;
+	return pollset_init(&conns->pollset, base);
+}
+
+void
+conns_done(struct conns *conns)
+{
+	assert(conns->count == 0 && conns->upstream_count == 0);
+	pollset_done(&conns->pollset);
+	iobuf_pool_done(&conns->iobufs);
+	lazy_free(conns->table, (size_t)conns->capacity * sizeof(struct conn));
+	lazy_free(conns->links, (size_t)conns->capacity * sizeof(struct conn_link));
+	lazy_free(conns->proxied, (size_t)conns->capacity * sizeof(struct proxy_header));
+	free(conns->scratch);
+}
+
+struct conn *
+conn_enter(struct conns *conns, int fd, const struct conn *as, enum close_reason *ret_reason)
+{
+	struct conn *conn = NULL;
+	int r = -EMFILE;
+
+	if ((uint32_t)fd < conns->capacity) {
+		conn = &conns->table[fd];
+		assert(conn->state == CONN_FREE);
+		r = pollset_add(
+			&conns->pollset, fd, conn->generation, conn_wanted_events(as->flags));
+	}
+	if (r < 0) {
+		(void)close(fd);
+		*ret_reason = r == -ENOMEM ? CLOSE_NO_MEMORY : CLOSE_HANDOVER_FAILED;
+		return NULL;
+	}
+	if ((uint32_t)fd >= conns->fd_end)
+		conns->fd_end = (uint32_t)fd + 1;
+	conn->id = as->id;
+	conn->opened_usec = as->opened_usec;
+	conn->active = as->active;
+	conn->listener = as->listener;
+	conn->flags = as->flags;
+	conn_set_state(conns, conn, as->state);
+	return conn;
+}
+
+static enum conn_state
+conn_first_state(const struct conn_listener *listener, bool proxied)
+{
+	if (proxied)
+		return CONN_PROXY;
+	return listener->proto->shakes_hands ? CONN_HANDSHAKE : CONN_OPEN;
+}
+
+void
+conn_adopt(struct conns *conns, int fd, const struct conn_newcomer *newcomer)
+{
+	const struct conn_listener *listener = &conns->listeners[newcomer->listener];
+	struct conn as = {
+		.id = newcomer->id,
+		.opened_usec = newcomer->opened_usec,
+		.active = wheel_tick(newcomer->opened_usec),
+		.listener = newcomer->listener,
+		.state = conn_first_state(listener, newcomer->proxied),
+	};
+	bool relayed = listener->service->relays && as.state == CONN_OPEN;
+	enum close_reason reason;
+	struct conn *conn;
+
+	/* The client of a relay is not read from until there is somebody to send it on to. */
+	if (relayed)
+		as.flags = CONN_HELD;
+	conn = conn_enter(conns, fd, &as, &reason);
+	if (!conn) {
+		conns->closed(conns->context, newcomer->id, reason);
+		return;
+	}
+	if (listener->service->relays)
+		conns->links[fd].server = newcomer->server;
+	if (relayed)
+		listener->service->open(conns, conn);
+	if (conn->id == newcomer->id)
+		conn_set_timer(conns, conn);
+}
+
+struct conn *
+conn_find(struct conns *conns, int fd, uint64_t id)
+{
+	struct conn *conn;
+
+	if (fd < 0 || (uint32_t)fd >= conns->capacity)
+		return NULL;
+	conn = &conns->table[fd];
+	return conn_is_client(conn) && conn->id == id ? conn : NULL;
+}
+
+uint64_t
+conns_shed(struct conns *conns, uint64_t want, uint64_t at_least)
+{
+	uint64_t freed = 0;
+
+	while (freed < want) {
+		struct iobuf *longest = iobuf_longest(&conns->iobufs);
+
+		if (!longest || longest->length_bytes < at_least)
+			break;
+		freed += longest->length_bytes;
+		conn_close(conns, &conns->table[longest->owner], CLOSE_QUEUES_FULL);
+	}
+	return freed;
+}

@@ -1,0 +1,314 @@
+/*
+ * conn_upstream: a relayed client's connection to its server: how it comes about, and how the two
+ * go on together.
+ *
+ * Process: W. The supervisor chooses servers; here one is connected to, and it is told if that fails.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn_private.h"
+#include "proxy_header.h"
+
+#define CONN_KEEPALIVE_PROBES 4 /* unanswered, after which the server is gone */
+
+static struct conn_link *
+conn_link(const struct conns *conns, const struct conn *conn)
+{
+	return &conns->links[conn_fd(conns, conn)];
+}
+
+static void
+conn_set_options(const struct conn_listener *listener, int fd)
+{
+	int one = 1, idle = (int)(listener->keepalive_usec / 1000000);
+	int probes = CONN_KEEPALIVE_PROBES, interval = idle / probes > 0 ? idle / probes : 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (idle == 0)
+		return;
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+static int
+conn_connect_to(int fd, const struct upstream_address *address)
+{
+	return connect(fd, (const struct sockaddr *)&address->sa, address->length) < 0 ? -errno : 0;
+}
+
+/* From the first of our addresses that has a port left for this server: an address may have one
+ * connection from each of its ports to each server (IP_BIND_ADDRESS_NO_PORT, ip(7)). */
+static int
+conn_connect_from(const struct conn_listener *listener, uint64_t id, int fd,
+	const struct upstream_address *address)
+{
+	size_t first = conn_spread(id) % listener->n_sources;
+	int one = 1, r = -EADDRNOTAVAIL;
+
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	for (size_t i = 0; i < listener->n_sources && r == -EADDRNOTAVAIL; i++) {
+		const struct upstream_address *from =
+			&listener->sources[(first + i) % listener->n_sources];
+
+		if (from->sa.ss_family != address->sa.ss_family)
+			continue;
+		if (bind(fd, (const struct sockaddr *)&from->sa, from->length) < 0)
+			r = -errno;
+		else
+			r = conn_connect_to(fd, address);
+	}
+	return r;
+}
+
+/* A socket on its way to the server, or -errno. */
+static int
+conn_begin_connect(
+	const struct conn_listener *listener, uint64_t id, const struct upstream_address *address)
+{
+	bool tcp = address->sa.ss_family != AF_UNIX;
+	int fd = socket(address->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (tcp)
+		conn_set_options(listener, fd);
+	if (tcp && listener->n_sources > 0)
+		r = conn_connect_from(listener, id, fd, address);
+	else
+		r = conn_connect_to(fd, address);
+	if (r == 0 || r == -EINPROGRESS)
+		return fd;
+	(void)close(fd);
+	return r;
+}
+
+static void
+conn_link_up(struct conns *conns, struct conn *client, struct conn *upstream)
+{
+	struct conn_link *near = conn_link(conns, client), *far = conn_link(conns, upstream);
+
+	near->other = (uint32_t)conn_fd(conns, upstream);
+	*far = (struct conn_link){
+		.other = (uint32_t)conn_fd(conns, client), .server = near->server};
+}
+
+static void
+conn_count_server(struct conns *conns, uint16_t server, enum upstream_metric metric, uint64_t n)
+{
+	metrics_add(&conns->slot->upstream[server][metric], n);
+}
+
+uint16_t
+conn_server(const struct conns *conns, const struct conn *client)
+{
+	return conn_link(conns, client)->server;
+}
+
+bool
+conn_lacks_server(const struct conns *conns, const struct conn *conn)
+{
+	const struct conn_link *link = conn_link(conns, conn);
+
+	return !(conn->flags & CONN_UPSTREAM) && link->other == 0 &&
+	       !(link->flags & CONN_LINK_ASKED);
+}
+
+void
+conn_ask_server(struct conns *conns, struct conn *client, int error)
+{
+	struct conn_link *link = conn_link(conns, client);
+	struct conn_question question = {
+		.server = link->server,
+		.error = error,
+		.peer = conn_peer(conns, client),
+	};
+
+	link->flags |= CONN_LINK_ASKED;
+	if (error && link->tries < UINT8_MAX)
+		link->tries++;
+	question.tries = link->tries;
+	conns->ask(conns->context, client, &question);
+}
+
+void
+conn_connect(struct conns *conns, struct conn *client, uint16_t server)
+{
+	const struct conn_listener *listener = conn_listener(conns, client);
+	struct conn *upstream;
+	struct conn as = {
+		.id = client->id,
+		.opened_usec = conns->now_usec,
+		.active = wheel_tick(conns->now_usec),
+		.listener = client->listener,
+		.flags = CONN_UPSTREAM | CONN_WANTS_WRITE | CONN_HELD,
+		.state = CONN_CONNECTING,
+	};
+	enum close_reason reason;
+	int fd;
+
+	assert(server < UPSTREAM_MAX && !conn_other(conns, client));
+	conn_link(conns, client)->server = server;
+	fd = conn_begin_connect(listener, client->id, &conns->upstreams->items[server].address);
+	if (fd < 0) {
+		conn_count_server(conns, server, UPSTREAM_METRIC_CONNECT_FAILURES, 1);
+		conn_ask_server(conns, client, -fd);
+		return;
+	}
+	upstream = conn_enter(conns, fd, &as, &reason);
+	if (!upstream) {
+		conn_close(conns, client, reason);
+		return;
+	}
+	conn_link_up(conns, client, upstream);
+	conn_set_timer(conns, upstream);
+}
+
+void
+conn_connect_failed(struct conns *conns, struct conn *upstream, int error)
+{
+	struct conn *client = conn_other(conns, upstream);
+
+	conn_count_server(
+		conns, conn_link(conns, upstream)->server, UPSTREAM_METRIC_CONNECT_FAILURES, 1);
+	conn_free(conns, upstream);
+	conn_link(conns, client)->other = 0;
+	conn_ask_server(conns, client, error);
+}
+
+/* Tells the server who the client is, and whom it wanted. -ECONNRESET: both are closed. */
+static int
+conn_introduce(struct conns *conns, struct conn *client, struct conn *upstream)
+{
+	unsigned version = conns->listeners[client->listener].send_proxy;
+	struct proxy_header header = conns->proxied[conn_fd(conns, client)];
+	uint8_t text[PROXY_HEADER_PUT_MAX];
+	struct sockaddr_storage name;
+	socklen_t length = sizeof(name);
+
+	if (version == 0)
+		return 0;
+	header.source = conn_peer(conns, client);
+	if (header.destination.family == ADDR_NONE &&
+		getsockname(conn_fd(conns, client), (struct sockaddr *)&name, &length) == 0)
+		header.destination = addr_from_sockaddr((struct sockaddr *)&name, length);
+	return conn_write(conns, upstream, text, proxy_header_put(text, version, &header));
+}
+
+void
+conn_connected(struct conns *conns, struct conn *upstream)
+{
+	struct conn *client = conn_other(conns, upstream);
+	uint16_t server = conn_link(conns, upstream)->server;
+	socklen_t length = sizeof(int);
+	uint8_t flags;
+	int error = 0;
+
+	(void)getsockopt(conn_fd(conns, upstream), SOL_SOCKET, SO_ERROR, &error, &length);
+	if (error) {
+		conn_connect_failed(conns, upstream, error);
+		return;
+	}
+	conn_count_server(conns, server, UPSTREAM_METRIC_CONNECTS, 1);
+	conn_count_server(conns, server, UPSTREAM_METRIC_CONNECT_USEC,
+		conns->now_usec - upstream->opened_usec);
+	conn_set_state(conns, upstream, CONN_OPEN);
+	conn_set_timer(conns, upstream);
+	if (conn_introduce(conns, client, upstream) < 0)
+		return;
+	flags = upstream->flags & (uint8_t)~CONN_HELD;
+	if (!upstream->out)
+		flags &= (uint8_t)~CONN_WANTS_WRITE;
+	if (conn_watch(conns, upstream, flags) == 0 && !upstream->out)
+		conn_release(conns, client);
+}
+
+void
+conn_assign(struct conns *conns, struct conn *conn, uint16_t server)
+{
+	const struct service_ops *service = conn_listener(conns, conn)->service;
+	struct conn_link *link = conn_link(conns, conn);
+
+	if (conn->state == CONN_PROXY) {
+		conn_proxy_assigned(conns, conn, server);
+	} else if (conn->state == CONN_OPEN && service->relays && link->flags & CONN_LINK_ASKED) {
+		link->flags &= (uint8_t)~CONN_LINK_ASKED;
+		link->server = server;
+		if (server == UPSTREAM_NONE)
+			link->tries = 0;
+		service->assigned(conns, conn, server);
+	}
+}
+
+void
+conn_part(struct conns *conns, struct conn *client)
+{
+	struct conn *upstream = conn_other(conns, client);
+
+	conn_link(conns, client)->other = conn_link(conns, upstream)->other = 0;
+	if (upstream->state == CONN_OPEN)
+		conn_close_flushed(conns, upstream, CLOSE_CLIENT_CLOSED);
+	else
+		conn_free(conns, upstream);
+}
+
+/* Both sides have ended, and each has got all that the other one sent. */
+static void
+conn_close_both(struct conns *conns, struct conn *client)
+{
+	bool client_first = conn_link(conns, client)->flags & CONN_LINK_EOF_FIRST;
+
+	conn_close(conns, client, client_first ? CLOSE_CLIENT_CLOSED : CLOSE_UPSTREAM_CLOSED);
+}
+
+/* `conn` has no queue, and the other side sends no more: nor does it get any more. */
+static void
+conn_end_stream(struct conns *conns, struct conn *conn)
+{
+	struct conn *other = conn_other(conns, conn);
+
+	conn_send_fin(conns, conn);
+	if (conn->flags & CONN_EOF && !other->out)
+		conn_close_both(conns, conn->flags & CONN_UPSTREAM ? other : conn);
+}
+
+void
+conn_pass_eof(struct conns *conns, struct conn *conn)
+{
+	struct conn *other = conn_other(conns, conn);
+	struct conn *client = conn->flags & CONN_UPSTREAM ? other : conn;
+
+	if (!other || conn_listener(conns, client)->proto->end) {
+		/* Its protocol has no half-closed state, only a goodbye. */
+		if (conn == client)
+			conn_close(conns, client, CLOSE_CLIENT_CLOSED);
+		else
+			conn_end(conns, client, CLOSE_UPSTREAM_CLOSED);
+		return;
+	}
+	if (!(other->flags & CONN_EOF))
+		conn_link(conns, conn)->flags |= CONN_LINK_EOF_FIRST;
+	if (conn_watch(conns, conn, conn->flags | CONN_EOF) == 0 && !other->out)
+		conn_end_stream(conns, other);
+}
+
+void
+conn_pass_on(struct conns *conns, struct conn *conn)
+{
+	struct conn *other = conn_other(conns, conn);
+
+	if (!other)
+		return;
+	if (other->flags & CONN_EOF)
+		conn_end_stream(conns, conn);
+	else
+		conn_release(conns, other);
+}

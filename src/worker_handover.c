@@ -1,0 +1,103 @@
+/*
+ * worker_handover: connections come from the supervisor, new ones and those of the process before.
+ *
+ * Process: W.
+ */
+#include <assert.h>
+#include <unistd.h>
+
+#include "worker.h"
+
+/* What is known of a connection of the process before; the supervisor has checked what it needs. */
+static struct parkfile_record
+worker_parked(const struct parkset_file *file, const struct control_handover *handover)
+{
+	struct parkfile_record record = parkfile_record(&file->file, handover->record);
+
+	record.listener = handover->listener;
+	record.reason = file->facts.reasons[record.reason];
+	if (record.reason == PARK_FACTS_UNKNOWN)
+		record.reason = CLOSE_SHUTDOWN;
+	return record;
+}
+
+/* A client of the process before; `follower` is its connection to a server, or -1. */
+static void
+worker_restore(
+	struct worker *worker, const struct control_handover *handovers, int fd, int follower)
+{
+	const struct parkset_file *file = &worker->parkset->files[handovers[0].file - 1];
+	struct parkfile_record record = worker_parked(file, &handovers[0]);
+	struct conns *conns = &worker->conns;
+	struct conn *client;
+
+	conn_restore(
+		conns, fd, &record, parkfile_waiting(&file->file, &record), handovers[0].server);
+	client = conn_find(conns, fd, record.id);
+	if (follower >= 0 && client) {
+		record = worker_parked(file, &handovers[1]);
+		conn_restore_upstream(
+			conns, follower, client, &record, parkfile_waiting(&file->file, &record));
+		client = conn_find(conns, fd, record.id);
+	} else if (follower >= 0) {
+		(void)close(follower);
+	}
+	if (client)
+		conn_restored(conns, client, file->facts.parked_usec);
+}
+
+static void
+worker_adopt(struct worker *worker, const struct control_handover *handover, int fd)
+{
+	const struct conn_newcomer newcomer = {
+		.id = handover->id,
+		.opened_usec = handover->opened_usec,
+		.listener = handover->listener,
+		.proxied = handover->flags & HANDOVER_PROXIED,
+		.server = handover->server,
+	};
+
+	conn_adopt(&worker->conns, fd, &newcomer);
+}
+
+/* The message has `n` records, and `n_fds` descriptors that came. Takes the one at `i`, or two. */
+static void
+worker_take(struct worker *worker, const struct control_handover *records, unsigned n,
+	const struct fdpass_message *fds, unsigned n_fds, unsigned i)
+{
+	bool followed = i + 1 < n && records[i + 1].flags & HANDOVER_UPSTREAM;
+
+	assert(records[i].listener < worker->conf->n_listeners);
+	/* The kernel drops descriptors for which this process has no room. */
+	if (i >= n_fds)
+		worker_on_closed(worker, records[i].id, CLOSE_HANDOVER_FAILED);
+	else if (records[i].file > 0)
+		worker_restore(worker, &records[i], fds->fds[i],
+			followed && i + 1 < n_fds ? fds->fds[i + 1] : -1);
+	else
+		worker_adopt(worker, &records[i], fds->fds[i]);
+}
+
+void
+worker_on_handover(
+	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
+{
+	const struct control_handover *records = message->records;
+	struct control_place places[FDPASS_FDS_MAX];
+	struct control_header header = {.type = CONTROL_ADOPTED};
+	unsigned n = message->header.count, n_fds = fds->n_fds;
+
+	assert(n <= FDPASS_FDS_MAX);
+	fds->n_fds = 0; /* ours from here on */
+	for (unsigned i = 0; i < n; i++) {
+		bool upstream = records[i].flags & HANDOVER_UPSTREAM;
+
+		if (!upstream)
+			worker_take(worker, records, n, fds, n_fds, i);
+		if (i < n_fds) /* of a server the supervisor keeps no place */
+			places[header.count++] = (struct control_place){
+				.id = upstream ? 0 : records[i].id, .fd = fds->fds[i]};
+	}
+	worker_send(worker, &header, places);
+	drain_wake(&worker->drain);
+}
