@@ -290,6 +290,7 @@ def test_a_client_that_waits_gets_the_server_that_is_enabled(gateway, servers):
     one = gateway(config([server], when_down="wait"))
     one.ok("POST", "/upstreams/disable", {"server": server.name})
     with connect(one.address("public")) as client:
+        one.wait_listener("public", "state", "no_server")
         one.ok("POST", "/upstreams/enable", {"server": server.name})
         assert led_to(client) == server.name
 
