@@ -3,10 +3,10 @@
 # Verbs and options are taken from its own help, the names of listeners from the gateway, if it
 # answers within a second.
 
-# Names are restricted to what a configuration allows, since compgen -W expands its argument.
-_millgatectl_listeners()
+# Names are restricted to harmless characters, since compgen -W expands its argument.
+_millgatectl_stats()
 {
-    local command=$1 i
+    local command=$1 script=$2 i
     local -a socket=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -14,8 +14,31 @@ _millgatectl_listeners()
             -s | --socket) socket=(--socket "${COMP_WORDS[i + 1]}") ;;
         esac
     done
-    "$command" "${socket[@]}" --timeout 1 stats 2>/dev/null |
-        sed -n 's/^listeners\.\([A-Za-z0-9_.-]*\)\.service .*$/\1/p'
+    "$command" "${socket[@]}" --timeout 1 stats 2>/dev/null | sed -n "$script"
+}
+
+_millgatectl_listeners()
+{
+    _millgatectl_stats "$1" 's/^listeners\.\([A-Za-z0-9_.-]*\)\.service .*$/\1/p'
+}
+
+# Servers behind relay listeners: their names and their addresses.
+_millgatectl_servers()
+{
+    _millgatectl_stats "$1" \
+        's/^upstreams\.[0-9]*\.\(name\|address\) \([]A-Za-z0-9_.:/@[-]*\)$/\2/p'
+}
+
+# The current word, with what bash has cut off before it: a ":" ends a word.
+_millgatectl_whole_word()
+{
+    local i=$COMP_CWORD whole=${COMP_WORDS[COMP_CWORD]}
+
+    while ((i > 1)) && [[ ${COMP_WORDS[i]} == :* || ${COMP_WORDS[i - 1]} == *: ]]; do
+        ((i--))
+        whole=${COMP_WORDS[i]}$whole
+    done
+    printf '%s' "$whole"
 }
 
 _millgatectl_verbs()
@@ -31,7 +54,7 @@ _millgatectl_options()
 
 _millgatectl()
 {
-    local command=$1 word=${COMP_WORDS[COMP_CWORD]} previous='' verb='' words='' i
+    local command=$1 word=${COMP_WORDS[COMP_CWORD]} previous='' verb='' words='' whole='' i
 
     ((COMP_CWORD > 0)) && previous=${COMP_WORDS[COMP_CWORD - 1]}
     # "--listener=x" is three words to bash.
@@ -68,10 +91,20 @@ _millgatectl()
                     sed '/^$/q' | _millgatectl_options)"
             elif [[ ! $verb || $verb == help ]]; then
                 words=$(_millgatectl_verbs "$command")
+            elif [[ $verb == upstream && $previous == upstream ]]; then
+                words='disable enable'
+            elif [[ $verb == upstream ]]; then
+                words=$(_millgatectl_servers "$command")
+                whole=$(_millgatectl_whole_word)
             fi
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+    if [[ $whole && $whole != "$word" ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$whole")
+        COMPREPLY=("${COMPREPLY[@]#"${whole%"${whole##*:}"}"}")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+    fi
 }
 
 complete -F _millgatectl millgatectl

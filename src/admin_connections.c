@@ -38,19 +38,47 @@ admin_conn_state(const struct inspect_result *result)
 {
 	if (result->handover)
 		return "handover";
-	if (result->details.state == CONN_HANDSHAKE)
+	switch (result->details.state) {
+	case CONN_PROXY:
+		return "proxy_header";
+	case CONN_HANDSHAKE:
 		return "handshake";
-	return result->details.state == CONN_CLOSING ? "closing" : "open";
+	case CONN_CLOSING:
+		return "closing";
+	default:
+		return "open";
+	}
+}
+
+/* The other side of a relayed connection; null if there is none. */
+static json_t *
+admin_json_server(const struct supervisor *supervisor, const struct control_details *details)
+{
+	const struct upstream *upstream;
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	if (details->server >= UPSTREAM_MAX)
+		return json_null();
+	upstream = &supervisor->upstreams->items[details->server];
+	if (!upstream->in_use)
+		return json_null();
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I}", "server", upstream->name, "address",
+		upstream_format(upstream, address), "state",
+		details->server_state == CONN_CONNECTING ? "connecting" : "open", "bytes_received",
+		admin_json_known(details->server_bytes_received), "bytes_sent",
+		admin_json_known(details->server_bytes_sent), "rtt_seconds",
+		admin_json_seconds(details->server_rtt_usec), "queued_bytes",
+		(json_int_t)details->server_queued_bytes);
 }
 
 static json_t *
-admin_json_connection(const struct conf *conf, const struct inspect_result *result)
+admin_json_connection(const struct supervisor *supervisor, const struct inspect_result *result)
 {
 	const struct control_details *details = &result->details;
-	const struct conf_listener *listener = &conf->listeners[result->listener];
+	const struct conf_listener *listener = &supervisor->conf->listeners[result->listener];
 	char peer[ADDR_TEXT_MAX], service[CONF_NAME_MAX + 1];
 
-	return json_pack("{s:I, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:s}", "id",
+	return json_pack("{s:I, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:o}", "id",
 		(json_int_t)details->id, "listener", listener->name, "service",
 		conf_service_name(listener, service), "worker", result->worker, "peer",
 		addr_format(&details->peer, peer), "age_seconds",
@@ -59,7 +87,8 @@ admin_json_connection(const struct conf *conf, const struct inspect_result *resu
 		admin_json_known(details->bytes_received), "bytes_sent",
 		admin_json_known(details->bytes_sent), "rtt_seconds",
 		admin_json_seconds(details->rtt_usec), "queued_bytes",
-		(json_int_t)details->queued_bytes, "state", admin_conn_state(result));
+		(json_int_t)details->queued_bytes, "state", admin_conn_state(result), "upstream",
+		admin_json_server(supervisor, details));
 }
 
 static void
@@ -75,8 +104,8 @@ admin_on_page(void *context, const struct inspect_report *report)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < report->n_results; i++)
-		json_array_append_new(list,
-			admin_json_connection(inquiry->supervisor->conf, &report->results[i]));
+		json_array_append_new(
+			list, admin_json_connection(inquiry->supervisor, &report->results[i]));
 	admin_reply(inquiry->request, HTTP_OK,
 		json_pack("{s:o, s:o}", "connections", list, "next",
 			report->more ? json_integer(report->next) : json_null()));
@@ -92,7 +121,7 @@ admin_on_one(void *context, const struct inspect_report *report)
 		admin_reply_gone(inquiry->request, inquiry->id);
 	else
 		admin_reply(inquiry->request, HTTP_OK,
-			admin_json_connection(inquiry->supervisor->conf, &report->results[0]));
+			admin_json_connection(inquiry->supervisor, &report->results[0]));
 	free(inquiry);
 }
 

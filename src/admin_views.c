@@ -160,6 +160,7 @@ admin_get_stats(void *context, struct admin_request *request)
 	json_object_set_new(stats, "closed", admin_json_closed(supervisor));
 	json_object_set_new(stats, "limits", admin_json_limits(supervisor));
 	json_object_set_new(stats, "listeners", admin_json_listeners(supervisor));
+	json_object_set_new(stats, "upstreams", admin_json_upstreams(supervisor));
 	json_object_set_new(stats, "workers", admin_json_workers(supervisor));
 	json_object_set_new(stats, "sources_current",
 		json_integer(source_table_size(admit_sources(supervisor->admit))));
@@ -206,7 +207,7 @@ admin_get_tuning(void *context, struct admin_request *request)
 
 /* The text format of Prometheus (exposition format 0.0.4). Listener names need no escaping: their
  * characters are restricted. */
-static void
+void
 admin_print_family(FILE *out, const char *prefix, const struct metric_info *info)
 {
 	fprintf(out, "# HELP millgate_%s%s %s\n# TYPE millgate_%s%s %s\n", prefix, info->name,
@@ -261,6 +262,7 @@ admin_print_metrics(FILE *out, const struct supervisor *supervisor)
 	}
 	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
 		admin_print_listener_metric(out, supervisor, i);
+	admin_print_upstreams(out, supervisor);
 	admin_print_reasons(out, supervisor);
 	admin_print_workers(out, supervisor);
 }

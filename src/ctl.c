@@ -48,6 +48,8 @@ static const struct verb VERBS[COMMAND_COUNT] = {
 		0},
 	[COMMAND_SHOW] = {ctl_verb_show, 0, 1, 1},
 	[COMMAND_SOURCES] = {ctl_verb_sources, CTL_OPTION_LIMIT, 0, 0},
+	[COMMAND_UPSTREAMS] = {ctl_verb_upstreams, 0, 0, 0},
+	[COMMAND_UPSTREAM_DISABLE] = {ctl_verb_upstream, CTL_OPTION_LISTENER, 2, 2},
 	[COMMAND_KILL] = {ctl_verb_kill, CTL_OPTION_SOURCE | CTL_OPTION_LISTENER, 0, 1},
 	[COMMAND_DRAIN] = {ctl_verb_drain, CTL_OPTION_OVER, 0, 0},
 	[COMMAND_RESUME] = {ctl_verb_resume, 0, 0, 0},

@@ -8,21 +8,34 @@
 #include "ctl_admin.h"
 
 #define LIMIT_DEFAULT 100u
-#define PAGE_MAX 1000u       /* the contract's */
+#define PAGE_MAX 1000u /* the contract's */
+#define COLUMN_UPSTREAM 5
 #define PAGES_MAX (1u << 20) /* a server that never ends is not believed */
 
 struct list {
 	const struct ctl *ctl;
 	uint64_t wanted; /* rows; 0: all */
 	uint64_t shown;
-	bool opened;     /* the JSON array */
+	bool opened;     /* the JSON array, or the table */
 	json_int_t next; /* of the last page; -1: there is no more */
+	bool upstreams;  /* connections have an upstream: there is a column for it */
 	struct ctl_text text;
+	struct ctl_column columns[CTL_TABLE_COLUMNS_MAX];
 	struct ctl_table table;
 };
 
 static void
-list_add_row(struct ctl_table *table, const json_t *connection)
+list_add_upstream(struct ctl_table *table, const json_t *connection)
+{
+	const json_t *upstream = json_object_get(connection, "upstream");
+	bool connecting = strcmp(ctl_json_text(upstream, "state"), "connecting") == 0;
+
+	ctl_table_add(table, connecting ? CTL_WARN : CTL_PLAIN, "%s%s",
+		ctl_json_text(upstream, "address"), connecting ? " (connecting)" : "");
+}
+
+static void
+list_add_row(struct ctl_table *table, const json_t *connection, bool upstreams)
 {
 	const char *state = ctl_json_text(connection, "state");
 
@@ -32,6 +45,8 @@ list_add_row(struct ctl_table *table, const json_t *connection)
 	ctl_table_add(
 		table, CTL_PLAIN, "%s", ctl_term_count(ctl_json_real(connection, "worker")).text);
 	ctl_table_add(table, CTL_PLAIN, "%s", ctl_json_text(connection, "peer"));
+	if (upstreams)
+		list_add_upstream(table, connection);
 	ctl_table_add(table, CTL_PLAIN, "%s",
 		ctl_term_duration(ctl_json_real(connection, "age_seconds")).text);
 	ctl_table_add(table, CTL_PLAIN, "%s",
@@ -60,6 +75,26 @@ list_print_json_row(const struct list *list, const json_t *connection)
 	free(text);
 }
 
+/* The columns follow from the first page; later ones have the same. */
+static void
+list_begin_table(struct list *list, const json_t *connections)
+{
+	static const struct ctl_column columns[] = {{"ID", true}, {"LISTENER", false},
+		{"SERVICE", false}, {"WORKER", true}, {"PEER", false}, {"UPSTREAM", false},
+		{"AGE", true}, {"IDLE", true}, {"RECEIVED", true}, {"SENT", true}, {"RTT", true},
+		{"QUEUED", true}, {"STATE", false}};
+	json_t *connection;
+	unsigned n = 0;
+	size_t i;
+
+	json_array_foreach(connections, i, connection)
+		list->upstreams |= json_is_object(json_object_get(connection, "upstream"));
+	for (i = 0; i < sizeof(columns) / sizeof(*columns); i++)
+		if (i != COLUMN_UPSTREAM || list->upstreams)
+			list->columns[n++] = columns[i];
+	ctl_table_init(&list->table, list->columns, n);
+}
+
 static void
 list_print_page(struct list *list, const json_t *connections)
 {
@@ -68,6 +103,8 @@ list_print_page(struct list *list, const json_t *connections)
 
 	if (list->ctl->json && !list->opened)
 		fputs("{\"connections\":[", stdout);
+	if (!list->ctl->json && !list->opened)
+		list_begin_table(list, connections);
 	list->opened = true;
 	json_array_foreach(connections, i, connection) {
 		if (list->wanted > 0 && list->shown == list->wanted)
@@ -75,7 +112,7 @@ list_print_page(struct list *list, const json_t *connections)
 		if (list->ctl->json)
 			list_print_json_row(list, connection);
 		else
-			list_add_row(&list->table, connection);
+			list_add_row(&list->table, connection, list->upstreams);
 		list->shown++;
 	}
 	if (!list->ctl->json)
@@ -181,17 +218,12 @@ list_run_json(struct list *list)
 enum ctl_exit
 ctl_list_run(const struct ctl *ctl)
 {
-	static const struct ctl_column columns[] = {{"ID", true}, {"LISTENER", false},
-		{"SERVICE", false}, {"WORKER", true}, {"PEER", false}, {"AGE", true},
-		{"IDLE", true}, {"RECEIVED", true}, {"SENT", true}, {"RTT", true}, {"QUEUED", true},
-		{"STATE", false}};
 	struct list list = {.ctl = ctl, .next = -1, .text = ctl_text_stdout(ctl)};
 	enum ctl_exit r;
 
 	list.wanted = ctl->given & CTL_OPTION_LIMIT ? ctl->limit : LIMIT_DEFAULT;
 	if (ctl->json)
 		return list_run_json(&list);
-	ctl_table_init(&list.table, columns, sizeof(columns) / sizeof(*columns));
 	r = list_pages(&list);
 	ctl_table_done(&list.table);
 	if (r == CTL_EXIT_OK && list.next >= 0)

@@ -10,6 +10,7 @@
 
 #define BAR_WIDTH 22
 #define WORKER_ROWS_MAX 8
+#define UPSTREAM_ROWS_MAX 16
 #define WORKERS_MAX 256 /* more of them are not believed */
 
 static void
@@ -150,6 +151,22 @@ status_workers(struct ctl_text *text, const json_t *stats)
 }
 
 static void
+status_upstreams(struct ctl_text *text, const json_t *stats)
+{
+	const json_t *upstreams = json_object_get(stats, "upstreams");
+
+	if (json_array_size(upstreams) == 0)
+		return;
+	ctl_view_upstreams(text, upstreams, UPSTREAM_ROWS_MAX);
+	if (json_array_size(upstreams) > UPSTREAM_ROWS_MAX) {
+		ctl_text_put(text, CTL_DIM, "of %zu servers; 'millgatectl upstreams' lists all",
+			json_array_size(upstreams));
+		ctl_text_end_line(text);
+	}
+	ctl_text_end_line(text);
+}
+
+static void
 status_closes(struct ctl_text *text, const json_t *stats)
 {
 	static const struct ctl_column columns[] = {{"CLOSED", false}, {"COUNT", true},
@@ -203,6 +220,7 @@ status_print(const struct ctl *ctl, const json_t *stats, const json_t *sources)
 	ctl_text_end_line(&text);
 	status_listeners(&text, stats);
 	ctl_text_end_line(&text);
+	status_upstreams(&text, stats);
 	status_workers(&text, stats);
 	ctl_text_end_line(&text);
 	status_closes(&text, stats);

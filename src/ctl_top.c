@@ -242,6 +242,10 @@ top_draw(const struct top *top, struct ctl_text *text)
 	ctl_text_end_line(text);
 	top_draw_listeners(top, text);
 	ctl_text_end_line(text);
+	if (json_array_size(json_object_get(stats, "upstreams")) > 0) {
+		ctl_view_upstreams(text, json_object_get(stats, "upstreams"), top_rows(top));
+		ctl_text_end_line(text);
+	}
 	top_draw_closes(top, text, closes, n_closes);
 	ctl_text_end_line(text);
 	ctl_view_sources(text, top->now.sources.json, top_rows(top));

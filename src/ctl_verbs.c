@@ -2,6 +2,7 @@
 #include "ctl_verbs.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -229,6 +230,63 @@ ctl_verb_kill(const struct ctl *ctl)
 	r = ask_and_print_closed(ctl, &call);
 	free(query);
 	return r;
+}
+
+enum ctl_exit
+ctl_verb_upstreams(const struct ctl *ctl)
+{
+	struct ctl_call call = {.command = COMMAND_UPSTREAMS};
+	struct ctl_text text = ctl_text_stdout(ctl);
+	struct ctl_answer answer;
+	bool done;
+	enum ctl_exit r = ask(ctl, &call, &answer, &done);
+
+	if (done)
+		return r;
+	ctl_view_upstreams(&text, json_object_get(answer.json, "upstreams"), UINT_MAX);
+	ctl_answer_done(&answer);
+	return CTL_EXIT_OK;
+}
+
+/* {"server":"app.example:80","listener":"public"}; to be freed, or NULL. */
+static char *
+upstream_body(const struct ctl *ctl)
+{
+	json_t *object = json_pack("{s:s}", "server", ctl->args[2]);
+	char *body = NULL;
+
+	if (object && (!ctl->listener || json_object_set_new(object, "listener",
+						 json_string(ctl->listener)) == 0))
+		body = json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	return body;
+}
+
+enum ctl_exit
+ctl_verb_upstream(const struct ctl *ctl)
+{
+	struct ctl_call call = {.command = COMMAND_UPSTREAM_DISABLE};
+	struct ctl_text text = ctl_text_stdout(ctl);
+	struct ctl_answer answer;
+	char *body;
+	bool done;
+	enum ctl_exit r;
+
+	if (strcmp(ctl->args[1], "enable") == 0)
+		call.command = COMMAND_UPSTREAM_ENABLE;
+	else if (strcmp(ctl->args[1], "disable") != 0)
+		return ctl_usage_error("upstream", "say disable or enable, not '%s'", ctl->args[1]);
+	body = upstream_body(ctl);
+	if (!body) /* what is not UTF-8 is no JSON string */
+		return ctl_usage_error("upstream", "there is no such server");
+	call.body = body;
+	r = ask(ctl, &call, &answer, &done);
+	free(body);
+	if (done)
+		return r;
+	ctl_view_upstreams(&text, json_object_get(answer.json, "servers"), UINT_MAX);
+	ctl_answer_done(&answer);
+	return CTL_EXIT_OK;
 }
 
 /* {"over":"10m"}; to be freed, or NULL. */

@@ -11,6 +11,8 @@ enum ctl_exit ctl_verb_stats(const struct ctl *ctl);
 enum ctl_exit ctl_verb_metrics(const struct ctl *ctl);
 enum ctl_exit ctl_verb_show(const struct ctl *ctl);
 enum ctl_exit ctl_verb_sources(const struct ctl *ctl);
+enum ctl_exit ctl_verb_upstreams(const struct ctl *ctl);
+enum ctl_exit ctl_verb_upstream(const struct ctl *ctl);
 enum ctl_exit ctl_verb_kill(const struct ctl *ctl);
 enum ctl_exit ctl_verb_drain(const struct ctl *ctl);
 enum ctl_exit ctl_verb_resume(const struct ctl *ctl);

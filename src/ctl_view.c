@@ -197,7 +197,7 @@ ctl_view_state_style(const char *state)
 		const char *state;
 		enum ctl_style style;
 	} styles[] = {{"accepting", CTL_GOOD}, {"up", CTL_GOOD}, {"full", CTL_BAD},
-		{"down", CTL_BAD}, {"paused", CTL_BAD}};
+		{"no_server", CTL_BAD}, {"down", CTL_BAD}, {"paused", CTL_BAD}};
 	size_t i;
 
 	for (i = 0; i < sizeof(styles) / sizeof(*styles); i++)
@@ -220,4 +220,41 @@ ctl_view_listener(struct ctl_table *table, const char *name, const json_t *liste
 	ctl_table_add(table, CTL_PLAIN, "%s", limit == 0 ? "none" : ctl_term_count(limit).text);
 	ctl_table_add(table, ctl_text_fill_style(limit > 0 ? connections / limit : 0), "%s",
 		ctl_term_percent(connections, limit).text);
+}
+
+void
+ctl_view_upstreams(struct ctl_text *text, const json_t *upstreams, unsigned max)
+{
+	static const struct ctl_column columns[] = {{"UPSTREAM", false}, {"ADDRESS", false},
+		{"LISTENER", false}, {"STATE", false}, {"CONNECTIONS", true}, {"LIMIT", true},
+		{"CONNECTS", true}, {"FAILED", true}, {"CONNECT TIME", true}};
+	struct ctl_table table;
+	json_t *upstream;
+	size_t i;
+
+	ctl_table_init(&table, columns, sizeof(columns) / sizeof(*columns));
+	json_array_foreach(upstreams, i, upstream) {
+		const char *state = ctl_json_text(upstream, "state");
+		double limit = ctl_json_real(upstream, "max_connections");
+		double failed = ctl_json_real(upstream, "connect_failures_total");
+
+		if (i == max)
+			break;
+		ctl_table_add(&table, CTL_BOLD, "%s", ctl_json_text(upstream, "name"));
+		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_json_text(upstream, "address"));
+		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_json_text(upstream, "listener"));
+		ctl_table_add(&table, ctl_view_state_style(state), "%s", state);
+		ctl_table_add(&table, CTL_PLAIN, "%s",
+			ctl_term_count(ctl_json_real(upstream, "connections")).text);
+		ctl_table_add(
+			&table, CTL_PLAIN, "%s", limit == 0 ? "none" : ctl_term_count(limit).text);
+		ctl_table_add(&table, CTL_PLAIN, "%s",
+			ctl_term_count(ctl_json_real(upstream, "connects_total")).text);
+		ctl_table_add(&table, failed > 0 ? CTL_WARN : CTL_PLAIN, "%s",
+			ctl_term_count(failed).text);
+		ctl_table_add(&table, CTL_PLAIN, "%s",
+			ctl_term_duration(ctl_json_real(upstream, "connect_seconds_average")).text);
+	}
+	ctl_table_print(&table, text);
+	ctl_table_done(&table);
 }

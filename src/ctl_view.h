@@ -39,6 +39,9 @@ unsigned ctl_view_closes(
 enum ctl_style ctl_view_close_style(const struct ctl_close *close);
 enum ctl_style ctl_view_state_style(const char *state);
 
+/* A table of servers behind relay listeners, as /stats and /upstreams list them; at most `max`. */
+void ctl_view_upstreams(struct ctl_text *text, const json_t *upstreams, unsigned max);
+
 /* The cells of a listener's row that every view of it has: name, service, state, connections, limit
  * and how full it is. */
 void ctl_view_listener(struct ctl_table *table, const char *name, const json_t *listener);

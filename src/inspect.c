@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "upstream.h"
 
 struct inspect_job {
 	TAILQ_ENTRY(inspect_job) link;
@@ -175,7 +176,8 @@ inspect_take_handover(struct inspect_job *job, uint64_t id, struct roster_entry 
 			.peer = inspect_network_addr(&source.network),
 			.bytes_received = CONTROL_UNKNOWN,
 			.bytes_sent = CONTROL_UNKNOWN,
-			.rtt_usec = CONTROL_UNKNOWN},
+			.rtt_usec = CONTROL_UNKNOWN,
+			.server = UPSTREAM_NONE},
 		.listener = entry->listener,
 		.worker = entry->worker,
 		.handover = true,

@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "supervisor_private.h"
+#include "tune.h"
 
 static void
 supervisor_log_closed(const struct supervisor *supervisor, uint64_t id,
@@ -196,7 +197,8 @@ supervisor_resume(struct supervisor *supervisor)
 uint64_t
 supervisor_capacity(const struct supervisor *supervisor)
 {
-	return (uint64_t)supervisor->crew.n_members * supervisor->crew.capacity;
+	return tune_client_capacity(
+		supervisor->conf, supervisor->crew.n_members, supervisor->crew.capacity);
 }
 
 void
@@ -209,11 +211,15 @@ supervisor_refresh_metrics(struct supervisor *supervisor)
 	metrics_write(
 		&slot->value[METRIC_SOURCES], source_table_size(admit_sources(supervisor->admit)));
 	metrics_write(&slot->value[METRIC_LIMIT], supervisor->conf->limit_connections);
+	metrics_write(&slot->value[METRIC_CAPACITY],
+		tune_client_capacity(
+			supervisor->conf, supervisor->crew.n_up, supervisor->crew.capacity));
 	metrics_write(&slot->value[METRIC_DRAINING], supervisor->draining);
 	metrics_write(&slot->value[METRIC_UPTIME], (now_usec - supervisor->start_usec) / 1000000);
 	for (unsigned i = 0; i < supervisor->conf->n_listeners; i++)
 		metrics_write(&slot->listener[i][LISTENER_METRIC_CONNECTIONS],
 			admit_listener_connections(supervisor->admit, i));
+	supervisor_refresh_upstreams(supervisor);
 }
 
 static void __attribute__((format(printf, 2, 3)))
@@ -246,6 +252,7 @@ supervisor_problems(const struct supervisor *supervisor)
 			list, "taking up the connections of the process before; accepting waits");
 	if (admit_connections(supervisor->admit) >= supervisor->conf->limit_connections)
 		supervisor_add_text(list, "limits.connections is reached");
+	supervisor_add_upstream_problems(supervisor, list);
 	if (supervisor->stop)
 		supervisor_add_text(list, "stopping");
 	return list;

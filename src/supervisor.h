@@ -23,6 +23,7 @@
 #include "shed.h"
 #include "signals.h"
 #include "upgrade.h"
+#include "upstream.h"
 #include "upstream_watch.h"
 
 /* What becomes of the connections when the supervisor ends. */
@@ -108,7 +109,21 @@ int supervisor_check_tuning(const struct conf *conf, struct mg_error *reterr_err
 /* Brings the gauges of the supervisor's metrics up to date, before somebody looks. */
 void supervisor_refresh_metrics(struct supervisor *supervisor);
 
-/* Connections that the workers' file descriptor limits allow. */
+/* Clients that the workers' file descriptor limits allow. */
 uint64_t supervisor_capacity(const struct supervisor *supervisor);
+
+/* In supervisor_upstreams.c. The numbers of all servers, in the order of the listeners. Returns how
+ * many. */
+size_t supervisor_list_upstreams(
+	const struct supervisor *supervisor, uint16_t ret_numbers[static UPSTREAM_MAX]);
+
+/* Is the server called so, by its name in the configuration or its address, and of this listener?
+ * -1: of any. */
+bool supervisor_upstream_is(const struct supervisor *supervisor, uint16_t number, int listener,
+	const char *name_or_address);
+
+/* Takes all servers that are called so out, for maintenance, or in again. Returns how many. */
+unsigned supervisor_disable_upstreams(
+	struct supervisor *supervisor, int listener, const char *name_or_address, bool disabled);
 
 #endif

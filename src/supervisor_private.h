@@ -35,4 +35,9 @@ void supervisor_say_ready(struct supervisor *supervisor);
 /* Ends a reload that systemd was told of. */
 void supervisor_say_reloaded(struct supervisor *supervisor);
 
+/* In supervisor_upstreams.c: what is wrong with servers behind relay listeners, and their gauges. */
+void supervisor_add_upstream_problems(const struct supervisor *supervisor, json_t *list);
+void supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *list);
+void supervisor_refresh_upstreams(struct supervisor *supervisor);
+
 #endif

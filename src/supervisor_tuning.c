@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "supervisor.h"
+#include "supervisor_private.h"
 #include "tune_facts.h"
 #include "tune_print.h"
 
@@ -129,6 +129,15 @@ supervisor_tune_descriptors(const struct supervisor *supervisor, struct tune_rep
 	return r;
 }
 
+static bool
+supervisor_has_relay(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		if (conf->listeners[i].service == CONF_SERVICE_RELAY)
+			return true;
+	return false;
+}
+
 json_t *
 supervisor_warnings(const struct supervisor *supervisor)
 {
@@ -137,14 +146,18 @@ supervisor_warnings(const struct supervisor *supervisor)
 	json_t *list = json_array();
 	struct tune_report report;
 
+	supervisor_add_upstream_warnings(supervisor, list);
 	if (supervisor_tune_descriptors(supervisor, &report) < 0)
 		return list;
 	if (tune_report_count_bad(&report) > 0 && capacity < limit)
 		json_array_append_new(
 			list, json_sprintf("%u workers with %s file descriptors each hold %" PRIu64
-					   " connections, fewer than limits.connections (%" PRIu64
+					   " connections%s, fewer than limits.connections (%" PRIu64
 					   "): %s",
 				      supervisor->crew.n_members, report.findings[0].now, capacity,
+				      supervisor_has_relay(supervisor->conf)
+					      ? " (a client of a relay needs two descriptors)"
+					      : "",
 				      limit, report.findings[0].how));
 	else if (tune_report_count_bad(&report) > 0)
 		json_array_append_new(list,

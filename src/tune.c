@@ -8,6 +8,7 @@
 #include "metrics.h"
 #include "roster.h"
 #include "tune_listener.h"
+#include "tune_relay.h"
 
 #define TUNE_PAGES_MAX (UINT64_C(1) << 40) /* more is not believed, and could overflow */
 
@@ -67,6 +68,19 @@ tune_worker_capacity(uint64_t nofile)
 	return (uint32_t)min(nofile - TUNE_RESERVED_FDS, ROSTER_FD_MAX);
 }
 
+uint64_t
+tune_client_capacity(const struct conf *conf, unsigned workers, uint64_t capacity)
+{
+	struct tune_needs needs = {0};
+	uint64_t relayed;
+
+	tune_relay_give(conf, &needs);
+	if (workers == 0)
+		return 0;
+	relayed = (needs.relayed + workers - 1) / workers;
+	return workers * (relayed < capacity / 2 ? capacity - relayed : capacity / 2);
+}
+
 /* The number `index` of a fact that is known; otherwise 0. */
 static uint64_t
 tune_number(const struct tune_facts *facts, const char *key, size_t index)
@@ -107,8 +121,7 @@ tune_needs_given(const struct conf *conf, const struct tune_facts *facts)
 	uint64_t memory =
 		tune_number(facts, tune_row_info(TUNE_ROW_MEMORY)->key, 0) / facts->page_bytes;
 	struct sysctl_numbers ignored;
-
-	return (struct tune_needs){
+	struct tune_needs needs = {
 		.connections = conf->limit_connections,
 		.tcp_connections = tune_tcp_connections(conf),
 		.workers = tune_worker_count(conf, facts->cpus),
@@ -122,6 +135,9 @@ tune_needs_given(const struct conf *conf, const struct tune_facts *facts)
 		.conntrack =
 			tune_fact_numbers(facts, tune_row_info(TUNE_ROW_CONNTRACK)->key, &ignored),
 	};
+
+	tune_relay_give(conf, &needs);
+	return needs;
 }
 
 /* The row's reason, as a whole sentence. */
@@ -155,17 +171,52 @@ tune_say_now(const struct tune_run *run, struct tune_finding *finding)
 	snprintf(finding->now, sizeof(finding->now), "%s", text ? text : "");
 }
 
+/* The number that a row is about. False: it is not known. */
+static bool
+tune_row_number(const struct tune_run *run, const struct tune_row_info *info, uint64_t *ret_number)
+{
+	struct sysctl_numbers now;
+
+	if (info->index == TUNE_PORTS)
+		return tune_relay_count_ports(run->conf, run->facts, ret_number);
+	if (!tune_fact_numbers(run->facts, info->key, &now) || info->index >= now.n)
+		return false;
+	*ret_number = now.at[info->index];
+	return true;
+}
+
+/* What would mend it, of a row whose value is known. */
+static void
+tune_set_row(struct tune_run *run, const struct tune_row_info *info, uint64_t wanted,
+	const struct tune_finding *finding)
+{
+	struct sysctl_numbers now;
+
+	if (info->where != TUNE_SYSCTL && info->where != TUNE_UNIT)
+		return;
+	if (info->index == TUNE_PORTS)
+		tune_relay_widen_ports(&run->report, run->conf, run->facts, wanted, finding->why);
+	else if (tune_fact_numbers(run->facts, info->key, &now))
+		tune_report_set(&run->report, &(struct tune_change){.where = info->where,
+						      .key = info->key,
+						      .now = &now,
+						      .index = info->index,
+						      .rule = info->rule,
+						      .wanted = wanted,
+						      .ascending = true,
+						      .why = finding->why});
+}
+
 static void
 tune_run_row(struct tune_run *run, enum tune_row row)
 {
 	const struct tune_row_info *info = tune_row_info(row);
-	uint64_t wanted = run->demands[row].wanted;
+	uint64_t wanted = run->demands[row].wanted, now = 0;
 	bool known, holds, optional = info->verdict == TUNE_HARMFUL || info->rule == TUNE_UNUSED;
 	struct tune_finding *finding;
-	struct sysctl_numbers now;
 
-	known = tune_fact_numbers(run->facts, info->key, &now) && info->index < now.n;
-	holds = known && tune_rule_holds(info->rule, now.at[info->index], wanted);
+	known = tune_row_number(run, info, &now);
+	holds = known && tune_rule_holds(info->rule, now, wanted);
 	if (!run->demands[row].applies || (!known && optional) ||
 		(holds && info->verdict == TUNE_HARMFUL))
 		return;
@@ -181,24 +232,23 @@ tune_run_row(struct tune_run *run, enum tune_row row)
 	finding->hint = info->how;
 	finding->status = !known ? TUNE_UNKNOWN : holds ? TUNE_OK : info->verdict;
 	tune_say_now(run, finding);
+	if (info->index == TUNE_PORTS && known)
+		snprintf(finding->now + strlen(finding->now),
+			sizeof(finding->now) - strlen(finding->now), " (%" PRIu64 " ports)", now);
 	if (info->rule != TUNE_UNUSED)
 		snprintf(finding->wanted, sizeof(finding->wanted), "%" PRIu64, wanted);
 	tune_say_why(run, row, finding);
-	if (known && (info->where == TUNE_SYSCTL || info->where == TUNE_UNIT))
-		tune_report_set(&run->report, &(struct tune_change){.where = info->where,
-						      .key = info->key,
-						      .now = &now,
-						      .index = info->index,
-						      .rule = info->rule,
-						      .wanted = wanted,
-						      .ascending = true,
-						      .why = finding->why});
+	if (known)
+		tune_set_row(run, info, wanted, finding);
 }
 
 /* Most settings are limits that must be reached. The table knows those that are not. */
 static enum tune_rule
 tune_want_rule(const struct conf_sysctl *want)
 {
+	/* A range that is wanted from 10240 on is not reached by one from 32768 on. */
+	if (strcmp(want->key, TUNE_PORT_RANGE_KEY) == 0)
+		return TUNE_EXACTLY;
 	if (want->wanted.n > 1)
 		return TUNE_AT_LEAST;
 	for (enum tune_row row = 0; row < TUNE_ROW_COUNT; row++) {

@@ -46,7 +46,12 @@ int tune_check_row(enum tune_row row, const struct conf *conf, const struct tune
 /* How many workers the configuration makes. */
 unsigned tune_worker_count(const struct conf *conf, unsigned cpus);
 
-/* How many connections a worker can hold with this limit of descriptors; at least 1. */
+/* How many connections a worker can hold with this limit of descriptors, those to servers included;
+ * at least 1. */
 uint32_t tune_worker_capacity(uint64_t nofile);
+
+/* How many clients so many workers can hold that can hold so many connections each, as far as the
+ * configuration lets relay listeners have: each of their clients is two. */
+uint64_t tune_client_capacity(const struct conf *conf, unsigned workers, uint64_t capacity);
 
 #endif

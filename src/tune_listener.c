@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define BACKLOG_MAX 65535 /* conf.def's */
-#define RANGE_KEY "net.ipv4.ip_local_port_range"
 
 bool
 tune_listener_is_tcp(const struct conf_listener *listener)
@@ -84,8 +83,7 @@ tune_listener_check(
 		tune_listener_check_keepalive(report, listener);
 }
 
-/* The port of a TCP address; 0 if there is none. */
-static unsigned
+unsigned
 tune_listener_port(const struct conf_listener *listener)
 {
 	const char *colon = strrchr(listener->address, ':');
@@ -95,20 +93,30 @@ tune_listener_port(const struct conf_listener *listener)
 	return (unsigned)strtoul(colon + 1, NULL, 10);
 }
 
-/* Is the port in a list such as "80,7000-7100"? */
+bool
+tune_listener_next_ports(const char **list, struct tune_port_span *ret_span)
+{
+	char *end;
+
+	if (**list == '\0')
+		return false;
+	ret_span->first = ret_span->last = strtoul(*list, &end, 10);
+	if (*end == '-')
+		ret_span->last = strtoul(end + 1, &end, 10);
+	if (end == *list) /* no number */
+		*ret_span = (struct tune_port_span){.first = 1, .last = 0};
+	*list = *end == '\0' ? end : end + 1;
+	return true;
+}
+
 static bool
 tune_list_has(const char *list, unsigned port)
 {
-	unsigned long first, last;
-	char *end;
+	struct tune_port_span span;
 
-	for (; *list != '\0'; list = *end == '\0' ? end : end + 1) {
-		first = last = strtoul(list, &end, 10);
-		if (*end == '-')
-			last = strtoul(end + 1, &end, 10);
-		if (end > list && port >= first && port <= last)
+	while (tune_listener_next_ports(&list, &span))
+		if (port >= span.first && port <= span.last)
 			return true;
-	}
 	return false;
 }
 
@@ -126,7 +134,7 @@ static void
 tune_listener_say_port(struct tune_report *report, const struct conf_listener *listener,
 	const char *range, unsigned port)
 {
-	struct tune_finding *finding = tune_report_add(report, TUNE_SYSCTL, RANGE_KEY);
+	struct tune_finding *finding = tune_report_add(report, TUNE_SYSCTL, TUNE_PORT_RANGE_KEY);
 
 	if (!finding)
 		return;
@@ -142,32 +150,40 @@ tune_listener_say_port(struct tune_report *report, const struct conf_listener *l
 		"another port, or add %u to " TUNE_RESERVED_PORTS_KEY, port);
 }
 
+static bool
+tune_range_has(const struct sysctl_numbers *range, unsigned port)
+{
+	return port >= range->at[0] && port <= range->at[1];
+}
+
 void
 tune_listener_check_ports(
 	struct tune_report *report, const struct conf *conf, const struct tune_facts *facts)
 {
 	const char *reserved = tune_fact_text(facts, TUNE_RESERVED_PORTS_KEY);
+	struct sysctl_numbers now, range;
 	char list[TUNE_VALUE_MAX];
 	bool fits, any = false;
-	struct sysctl_numbers range;
 
-	if (!tune_fact_numbers(facts, RANGE_KEY, &range) || range.n != 2 || !reserved)
+	if (!tune_fact_numbers(facts, TUNE_PORT_RANGE_KEY, &now) || now.n != 2 || !reserved)
 		return;
+	range = tune_report_numbers(report, TUNE_PORT_RANGE_KEY, &now);
 	fits = strlen(reserved) < sizeof(list);
 	snprintf(list, sizeof(list), "%s", reserved);
 	for (size_t i = 0; i < conf->n_listeners; i++) {
 		unsigned port = tune_listener_port(&conf->listeners[i]);
 
-		if (port < range.at[0] || port > range.at[1] || tune_list_has(list, port))
+		if (!tune_range_has(&range, port) || tune_list_has(list, port))
 			continue;
-		tune_listener_say_port(
-			report, &conf->listeners[i], tune_fact_text(facts, RANGE_KEY), port);
+		if (tune_range_has(&now, port))
+			tune_listener_say_port(report, &conf->listeners[i],
+				tune_fact_text(facts, TUNE_PORT_RANGE_KEY), port);
 		fits = fits && tune_list_add(list, port);
 		any = true;
 	}
 	/* Half a list would give ports free that somebody has reserved. */
 	if (any && fits)
 		tune_report_set_text(report, TUNE_RESERVED_PORTS_KEY, list,
-			"Ports of listeners that lie in " RANGE_KEY " are kept from outgoing "
-			"connections.");
+			"Ports of listeners that lie in " TUNE_PORT_RANGE_KEY " are kept from "
+			"outgoing connections.");
 }

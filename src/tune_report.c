@@ -61,7 +61,7 @@ tune_rule_holds(enum tune_rule rule, uint64_t now, uint64_t wanted)
 }
 
 static struct tune_setting *
-tune_report_find(struct tune_report *report, enum tune_where where, const char *key)
+tune_report_find(const struct tune_report *report, enum tune_where where, const char *key)
 {
 	for (size_t i = 0; i < report->n_settings; i++)
 		if (report->settings[i].where == where && strcmp(report->settings[i].key, key) == 0)
@@ -155,6 +155,15 @@ tune_report_set_text(
 	setting->needed = true;
 	snprintf(setting->value, sizeof(setting->value), "%s", value);
 	tune_setting_explain(setting, why);
+}
+
+struct sysctl_numbers
+tune_report_numbers(
+	const struct tune_report *report, const char *key, const struct sysctl_numbers *now)
+{
+	const struct tune_setting *setting = tune_report_find(report, TUNE_SYSCTL, key);
+
+	return setting && setting->numbers.n > 0 ? setting->numbers : *now;
 }
 
 /* The command or the line that does it. */

@@ -100,6 +100,10 @@ void tune_report_set(struct tune_report *report, const struct tune_change *chang
 void tune_report_set_text(
 	struct tune_report *report, const char *key, const char *value, const char *why);
 
+/* The numbers that a setting of the kernel is to have, or else those that it has now. */
+struct sysctl_numbers tune_report_numbers(
+	const struct tune_report *report, const char *key, const struct sysctl_numbers *now);
+
 /* To be called once, after the last finding: sorts, forgets settings that nobody needs, says how.
  * -ENOMEM. */
 int tune_report_finish(struct tune_report *report) MG_MUST_CHECK;

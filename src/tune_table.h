@@ -6,13 +6,17 @@
 #ifndef MILLGATE_TUNE_TABLE_H
 #define MILLGATE_TUNE_TABLE_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "reference.h"
 #include "tune_report.h"
 
-/* Belongs to the key net.ipv4.ip_local_port_range of the table. */
+#define TUNE_PORT_RANGE_KEY "net.ipv4.ip_local_port_range"
+/* Belongs to it. */
 #define TUNE_RESERVED_PORTS_KEY "net.ipv4.ip_local_reserved_ports"
+
+#define TUNE_PORTS SIZE_MAX /* the index of a row that is about the number of ports */
 
 enum tune_row {
 #define TUNE_GIVEN(...)

@@ -86,8 +86,32 @@ STATS = {
         }
         for n in range(2)
     ],
+    "upstreams": [],
     "sources_current": 4,
 }
+
+UPSTREAMS = [
+    {
+        "listener": "public",
+        "name": "app.example:9000",
+        "address": address,
+        "state": state,
+        "connections": connections,
+        "max_connections": 0 if state == "up" else 500,
+        "connects_total": 4321 * connections,
+        "connect_failures_total": 0 if state == "up" else 77,
+        "connect_seconds_average": 0.00123 if connections else None,
+        "bytes_sent_total": 1024,
+        "bytes_received_total": 2048,
+        "checks_total": 10,
+        "check_failures_total": 3,
+    }
+    for address, state, connections in (
+        ("192.0.2.1:9000", "up", 12),
+        ("[2001:db8::1]:9000", "down", 0),
+        ("unix:/run/app.sock", "disabled", 1),
+    )
+]
 
 TUNING = {
     "harmful": 1,
@@ -244,6 +268,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return 200, CONFIG
             if path == "/tuning":
                 return 200, TUNING
+            if path == "/upstreams":
+                return 200, {"upstreams": stats["upstreams"]}
             if path == "/sources":
                 n = int(query.get("limit", 10))
                 sources = [{"source": f"192.0.2.{i}/32", "connections": 40 - i} for i in range(4)]

@@ -126,7 +126,9 @@ def check_connection(item, client, listener):
     assert set(item) == {
         *("id", "listener", "service", "worker", "peer", "age_seconds", "idle_seconds"),
         *("bytes_received", "bytes_sent", "rtt_seconds", "queued_bytes", "state"),
+        "upstream",
     }
+    assert item["upstream"] is None
     assert 0 < item["id"] < MAX_ID
     assert (item["peer"], item["state"]) == (f"{host}:{port}", "open")
     assert (item["listener"], item["service"]) == (listener, listener)
@@ -268,7 +270,7 @@ def test_bodies_where_none_is_allowed(one, method, path, body):
     for text in ("{}", "x", " " * 65536):
         status, _, answer = one.request(method, path, text)
         if body == "BODY" and text == "{}":
-            assert status == 200
+            assert status == 200 or path.startswith("/upstreams/")
         else:
             assert status == 400 and "body" in json.loads(answer)["error"]
 
@@ -325,6 +327,27 @@ def test_bodies_that_say_nonsense(one):
         assert "over: allowed are" in refused(one, "POST", "/drain", {"over": over})
     assert "unknown key" in refused(one, "POST", "/drain", {"ovr": "1s"})
     assert not one.get("/health")["draining"]
+
+
+BAD_SERVERS = [{}, {"server": 1}, {"server": None}, {"server": "x", "listener": 1}]
+BAD_SERVERS += [{"server": ["x"]}, {"server": "x", "what": 1}, {"listener": "hold"}]
+
+
+@pytest.mark.parametrize("what", ["disable", "enable"])
+def test_servers_that_are_none(one, what):
+    path = f"/upstreams/{what}"
+    assert one.get("/upstreams") == {"upstreams": []} and one.stats()["upstreams"] == []
+    for bad in BAD_SERVERS:
+        refused(one, "POST", path, bad)
+    assert "the key server is needed" in refused(one, "POST", path)
+    assert "unknown key" in refused(one, "POST", path, {"name": "x"})
+    for server in ("", "127.0.0.1:80", "x" * 4000, "\n"):
+        found = refused(one, "POST", path, {"server": server}, 404)
+        assert "there is no server" in found
+        found = refused(one, "POST", path, {"server": server, "listener": "hold"}, 404)
+        assert "listener hold has no server" in found
+    found = refused(one, "POST", path, {"server": "x", "listener": "nobody"}, 404)
+    assert 'there is no listener "nobody"' in found
 
 
 # Numbers.

@@ -1,5 +1,6 @@
 """millgatectl on a terminal: colours, the live screen, and completion."""
 
+import copy
 import re
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from ctl_fake import (
     run,
     STATS,
     Terminal,
+    UPSTREAMS,
 )  # noqa: F401, F811
 
 # ---- colours ----
@@ -296,6 +298,28 @@ def test_completion_runs_nothing_a_listener_is_called(gateway, tmp_path):
     gateway.stats["listeners"] = {f"$(touch {tmp_path}/owned)": listener, "fine": listener}
     assert complete(gateway, "list", "--listener", "") == {"fine"}
     assert not (tmp_path / "owned").exists()
+
+
+def test_completion_of_servers(gateway):
+    gateway.stats["upstreams"] = copy.deepcopy(UPSTREAMS)
+    gateway.stats["upstreams"][1]["name"] = "$(exit)`id`:1"
+    assert complete(gateway, "upstream", "") == {"disable", "enable"}
+    assert complete(gateway, "upstream", "en") == {"enable"}
+    servers = {"app.example:9000", "192.0.2.1:9000", "[2001:db8::1]:9000", "unix:/run/app.sock"}
+    assert complete(gateway, "upstream", "disable", "") == servers
+    assert complete(gateway, "upstream", "disable", "ap") == {"app.example:9000"}
+    assert complete(gateway, "upstream", "disable", "x", "--listener", "pu") == {"public"}
+    assert complete(None, "upstream", "disable", "") == set()
+
+
+def test_completion_of_a_server_whose_name_bash_has_cut(gateway):
+    """It cuts words at a ":", and wants to be told of the rest only."""
+    gateway.stats["upstreams"] = UPSTREAMS
+    assert complete(gateway, "upstream", "disable", "192.0.2.1", ":") == {"9000"}
+    assert complete(gateway, "upstream", "disable", "192.0.2.1", ":", "90") == {"9000"}
+    assert complete(gateway, "upstream", "disable", "192.0.2.1", ":", "8") == set()
+    assert complete(gateway, "upstream", "disable", "[2001", ":", "db8", "::") == {"1]:9000"}
+    assert complete(gateway, "upstream", "disable", "unix", ":", "/ru") == {"/run/app.sock"}
 
 
 def test_completion_of_socket_paths(gateway):

@@ -19,6 +19,7 @@ from ctl_fake import (
     STATS,
     Terminal,
     TUNING,
+    UPSTREAMS,
 )  # noqa: F401, F811
 
 # ---- verbs ----
@@ -86,6 +87,24 @@ def test_status_survives_wrong_types(gateway):
         run(gateway, "status", code=1 if key == "status" else 0)
         gateway.stats = {**copy.deepcopy(STATS), key: {"a": [1], "b": {"connections": "x"}}}
         run(gateway, "status", code=1 if key == "status" else 0)
+
+
+def test_status_shows_servers_if_there_are_any(gateway):
+    assert "UPSTREAM" not in run(gateway, "status")[0]
+    gateway.stats["upstreams"] = UPSTREAMS
+    out, _ = run(gateway, "status")
+    up = r"^app\.example:9000 +192\.0\.2\.1:9000 +public +up +12 +none +51,852 +0 +[0-9.]+ms$"
+    assert re.search(up, out, re.M)
+    assert re.search(r"^app\.example:9000 +\[2001:.* +down +0 +500 +0 +77 +-$", out, re.M)
+    assert out.index("LISTENER") < out.index("UPSTREAM") < out.index("WORKER ")
+
+
+@pytest.mark.parametrize("n, cut", [(16, False), (17, True)])
+def test_status_shows_sixteen_servers(gateway, n, cut):
+    gateway.stats["upstreams"] = [{**UPSTREAMS[0], "address": f"unix:{i}"} for i in range(n)]
+    out, _ = run(gateway, "status")
+    assert "unix:15" in out and "unix:16" not in out
+    assert ("of 17 servers" in out) == cut
 
 
 def test_health_ok(gateway):
@@ -227,6 +246,22 @@ def test_list_shows_one_hundred_and_says_that_there_are_more(gateway):
     assert "--limit 0" in err
 
 
+def test_list_shows_where_clients_are_led(gateway):
+    assert "UPSTREAM" not in run(gateway, "list")[0]
+    upstream = {"server": "app.example:9000", "address": "192.0.2.1:9000", "state": "open"}
+    page = [
+        {**connection(1), "upstream": None},
+        {**connection(2), "upstream": upstream},
+        {**connection(3), "upstream": {**upstream, "state": "connecting"}},
+    ]
+    gateway.answers["GET", "/connections"] = (200, {"connections": page, "next": None})
+    title, *rows = run(gateway, "list")[0].splitlines()
+    assert re.search(r" PEER +UPSTREAM +AGE ", title)
+    assert re.search(r"192\.0\.2\.1:40000 +- +1h2m", rows[0])
+    assert re.search(r"192\.0\.2\.2:40000 +192\.0\.2\.1:9000 +1h2m", rows[1])
+    assert re.search(r"192\.0\.2\.3:40000 +192\.0\.2\.1:9000 \(connecting\) +1h2m", rows[2])
+
+
 def test_list_passes_filters(gateway):
     run(gateway, "list", "--source", "2001:db8::/32", "--listener", "a b&c", "--worker", "3")
     assert gateway.seen[0][2] == {
@@ -288,6 +323,55 @@ def test_show(gateway):
 
 def test_show_of_no_connection_exits_1(gateway):
     assert "no such thing" in run(gateway, "show", "8", code=1)[1]
+
+
+def test_show_of_a_relayed_connection(gateway):
+    upstream = {"server": "app.example:9000", "state": "open", "rtt_seconds": None}
+    gateway.answers["GET", "/connections/7"] = (200, {**connection(7), "upstream": upstream})
+    lines = run(gateway, "show", "7")[0].splitlines()
+    assert {"upstream.server app.example:9000", "upstream.rtt_seconds null"} <= set(lines)
+
+
+def test_upstreams(gateway):
+    assert run(gateway, "upstreams")[0].splitlines()[0].split()[:3] == [
+        "UPSTREAM",
+        "ADDRESS",
+        "LISTENER",
+    ]
+    gateway.stats["upstreams"] = UPSTREAMS
+    out, _ = run(gateway, "upstreams")
+    assert len(out.splitlines()) == 4
+    disabled = r"^app\.example:9000 +unix:/run/app\.sock +public +disabled +1 +500 "
+    assert re.search(disabled, out, re.M)
+    assert json.loads(run(gateway, "--json", "upstreams")[0]) == {"upstreams": UPSTREAMS}
+
+
+@pytest.mark.parametrize("what", ["disable", "enable"])
+def test_upstream_disable_and_enable(gateway, what):
+    answer = {"changed": 1, "servers": UPSTREAMS[2:]}
+    gateway.answers["POST", f"/upstreams/{what}"] = (200, answer)
+    out, _ = run(gateway, "upstream", what, "unix:/run/app.sock")
+    assert re.search(r"^app\.example:9000 +unix:/run/app\.sock +public +disabled ", out, re.M)
+    run(gateway, "upstream", what, "a\"b", "--listener", "public")
+    bodies = [json.loads(body) for _, _, _, body in gateway.seen]
+    assert bodies == [{"server": "unix:/run/app.sock"}, {"server": 'a"b', "listener": "public"}]
+    assert json.loads(run(gateway, "--json", "upstream", what, "x")[0]) == answer
+
+
+def test_upstream_that_is_none(gateway):
+    answer = {"error": 'there is no server "x"; GET /upstreams lists them'}
+    gateway.answers["POST", "/upstreams/disable"] = (404, answer)
+    out, err = run(gateway, "upstream", "disable", "x", code=1)
+    assert out == "" and 'there is no server "x"' in err
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["disable"], ["remove", "x"], ["disable", "x", "y"], ["disable", b"\xff"]]
+)
+def test_upstream_asked_for_wrongly(gateway, args):
+    out, err = run(gateway, "upstream", *args, code=2)
+    assert out == "" and "help upstream" in err
+    assert gateway.seen == []
 
 
 def test_kill_one(gateway):

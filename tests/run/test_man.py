@@ -208,7 +208,7 @@ def test_every_command_is_there():
     for row in rows("commands", "COMMAND"):
         _, method, path, access, _, verb, usage, text = row
         term = f"Cm {verb}" if verb else f"Cm {method} {path}"
-        said = [said for one, said in found.items() if one.split(" Oo ")[0].startswith(term)]
+        said = [said for one, said in found.items() if f"{one} ".startswith(f"{term} ")]
         assert len(said) == 1, term
         assert text in said[0]
         assert not method or f"Access: {access.lower()}." in said[0]

@@ -138,6 +138,56 @@ def test_systemd_takes_the_drop_in(conf, tmp_path):
     assert len([line for line in complaints if "UnknownKey" not in line]) == 0, complaints
 
 
+def relay(*servers, **upstream):
+    """The listeners of a configuration with a relay to these servers."""
+    upstream = {"servers": list(servers), **upstream}
+    return {"a": {"address": "unix:/run/x", "service": "relay", "upstream": upstream}}
+
+
+def tune_json(path, status=1):
+    return json.loads(run(MILLGATED, "--tune", "--json", "-c", path, status=status)[0])
+
+
+def test_a_relayed_client_needs_two_descriptors(conf):
+    for service, wanted in (("hold", "16000032"), ("relay", "32000032")):
+        listeners = relay("unix:/run/app.sock")
+        if service == "hold":
+            listeners = {"a": {"address": "unix:/run/x"}}
+        path = conf(workers=1, limits={"connections": 16000000}, listeners=listeners)
+        assert finding(tune_json(path), "LimitNOFILE")["wanted"] == wanted
+
+
+def test_a_relay_to_tcp_servers_needs_ports(conf):
+    """More of them than there are, unless the clients are spread over addresses."""
+    limits = {"connections": 1000000}
+    ports = finding(
+        tune_json(conf(limits=limits, listeners=relay("127.0.0.1:80"))),
+        "net.ipv4.ip_local_port_range",
+    )
+    assert ports["status"] == "short" and ports["part"] == "ports"
+    assert ports["wanted"] == "1000000" and "= 1000000)." in ports["why"]
+    assert ports["how"].startswith("more upstream.source_addresses")
+    addresses = [f"127.0.0.{i}" for i in range(1, 65)]
+    many = relay("127.0.0.1:80", "[::1]:80", source_addresses=addresses)
+    ports = finding(tune_json(conf(limits=limits, listeners=many)), "net.ipv4.ip_local_port_range")
+    assert ports["wanted"] == "500000", "there is only the kernel's choice for [::1]"
+    many = relay("127.0.0.1:80", "127.0.0.1:81", source_addresses=addresses)
+    ports = finding(tune_json(conf(limits=limits, listeners=many)), "net.ipv4.ip_local_port_range")
+    assert ports["wanted"] == "7813" and ports["status"] == "ok"
+
+
+@needs("sysctl")
+def test_a_wider_range_is_a_setting(conf, tmp_path):
+    machine = tmp_path / "machine"
+    machine.write_text(
+        "net.ipv4.ip_local_port_range = 32768 60999\n"
+        "net.ipv4.ip_local_reserved_ports =\n"
+    )
+    path = conf(limits={"connections": 40000}, listeners=relay("127.0.0.1:80"))
+    out, _ = run(MILLGATED, "--tune", "--sysctl", "-c", path, "--machine", machine, status=1)
+    assert "\nnet.ipv4.ip_local_port_range = 25536 65535\n" in out
+
+
 # The gateway at start.
 
 
@@ -233,6 +283,21 @@ def test_just_enough_descriptors(gateway, nofile, warned):
     one = gateway(config(limits={"connections": 2000}), nofile=nofile)
     assert bool(one.stats()["warnings"]) == warned
     assert ("LimitNOFILE" in short(one.get("/tuning"))) == warned
+
+
+@pytest.mark.parametrize("nofile, warned", [(2031, True), (2032, False)])
+def test_just_enough_descriptors_for_a_relay(gateway, nofile, warned):
+    upstream = {"servers": ["unix:/nowhere"], "health": {"interval": 0}}
+    listener = {"service": "relay", "upstream": upstream}
+    one = gateway(config(limits={"connections": 1000}, listener=listener), nofile=nofile)
+    texts = [text for text in one.stats()["warnings"] if "descriptors" in text]
+    assert bool(texts) == warned
+    assert one.stats()["limits"]["worker_connections"] == (nofile - 32) // 2
+    if warned:
+        assert texts[0].startswith(
+            "1 workers with 2031 file descriptors each hold 999 connections (a client of a relay "
+            "needs two descriptors), fewer than limits.connections (1000): LimitNOFILE=2032"
+        )
 
 
 # GET /tuning and millgatectl tune.

@@ -1,0 +1,161 @@
+/*
+ * supervisor_upstreams: the servers behind relay listeners, as an operator sees and steers them.
+ *
+ * Process: S.
+ */
+#include <string.h>
+
+#include "log.h"
+#include "supervisor_private.h"
+
+#define SERVER_WARNINGS_MAX 8 /* that are told one by one */
+
+size_t
+supervisor_list_upstreams(
+	const struct supervisor *supervisor, uint16_t ret_numbers[static UPSTREAM_MAX])
+{
+	const struct upstream *items = supervisor->upstreams->items;
+	size_t n = 0;
+
+	for (unsigned listener = 0; listener < supervisor->conf->n_listeners; listener++)
+		for (uint16_t i = 0; i < UPSTREAM_MAX; i++)
+			if (items[i].in_use && items[i].listener == listener)
+				ret_numbers[n++] = i;
+	return n;
+}
+
+bool
+supervisor_upstream_is(const struct supervisor *supervisor, uint16_t number, int listener,
+	const char *name_or_address)
+{
+	const struct upstream *upstream = &supervisor->upstreams->items[number];
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	return upstream->in_use && (listener < 0 || listener == upstream->listener) &&
+	       (strcmp(upstream->name, name_or_address) == 0 ||
+		       strcmp(upstream_format(upstream, address), name_or_address) == 0);
+}
+
+static const char *
+supervisor_listener_name(const struct supervisor *supervisor, const struct upstream *upstream)
+{
+	return supervisor->conf->listeners[upstream->listener].name;
+}
+
+static void
+supervisor_log_disabled(const struct supervisor *supervisor, const struct upstream *upstream)
+{
+	struct log_context context = {.listener = supervisor_listener_name(supervisor, upstream)};
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	log_info(&context, "%s: server %s (%s) is %s", context.listener, upstream->name,
+		upstream_format(upstream, address),
+		upstream->disabled ? "disabled: it gets no new clients" : "enabled");
+}
+
+unsigned
+supervisor_disable_upstreams(
+	struct supervisor *supervisor, int listener, const char *name_or_address, bool disabled)
+{
+	unsigned n = 0;
+
+	for (uint16_t i = 0; i < UPSTREAM_MAX; i++) {
+		struct upstream *upstream = &supervisor->upstreams->items[i];
+
+		if (!supervisor_upstream_is(supervisor, i, listener, name_or_address))
+			continue;
+		n++;
+		if (upstream->disabled == disabled)
+			continue;
+		upstream->disabled = disabled;
+		supervisor_log_disabled(supervisor, upstream);
+	}
+	/* Clients may be waiting for a server. */
+	acceptor_wake(&supervisor->acceptor);
+	return n;
+}
+
+/* How the servers of a listener are. */
+struct supervisor_servers {
+	unsigned up, down, disabled;
+};
+
+static struct supervisor_servers
+supervisor_count_servers(const struct supervisor *supervisor, unsigned listener)
+{
+	struct supervisor_servers count = {0};
+
+	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
+		const struct upstream *upstream = &supervisor->upstreams->items[i];
+
+		if (!upstream->in_use || !upstream->wanted || upstream->listener != listener)
+			continue;
+		count.up += upstream_is_up(upstream);
+		count.disabled += upstream->disabled;
+		count.down += upstream->down && !upstream->disabled;
+	}
+	return count;
+}
+
+void
+supervisor_add_upstream_problems(const struct supervisor *supervisor, json_t *list)
+{
+	for (unsigned i = 0; i < supervisor->conf->n_listeners; i++) {
+		const struct conf_listener *listener = &supervisor->conf->listeners[i];
+		struct supervisor_servers count;
+
+		if (listener->service != CONF_SERVICE_RELAY)
+			continue;
+		count = supervisor_count_servers(supervisor, i);
+		if (count.up > 0)
+			continue;
+		if (count.down + count.disabled == 0)
+			json_array_append_new(
+				list, json_sprintf("listener %s has no server: no name of "
+						   "upstream.servers has an address",
+					      listener->name));
+		else
+			json_array_append_new(list,
+				json_sprintf("listener %s has no server that is up: %u down, %u "
+					     "disabled",
+					listener->name, count.down, count.disabled));
+	}
+}
+
+void
+supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *list)
+{
+	uint16_t numbers[UPSTREAM_MAX];
+	size_t n = supervisor_list_upstreams(supervisor, numbers), n_down = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct upstream *upstream = &supervisor->upstreams->items[numbers[i]];
+		char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+		if (!upstream->wanted || upstream->disabled || !upstream->down)
+			continue;
+		if (n_down++ < SERVER_WARNINGS_MAX)
+			json_array_append_new(
+				list, json_sprintf("listener %s: server %s (%s) is down",
+					      supervisor_listener_name(supervisor, upstream),
+					      upstream->name, upstream_format(upstream, address)));
+	}
+	if (n_down > SERVER_WARNINGS_MAX)
+		json_array_append_new(list,
+			json_sprintf("%zu more servers are down: millgatectl upstreams lists them",
+				n_down - SERVER_WARNINGS_MAX));
+}
+
+void
+supervisor_refresh_upstreams(struct supervisor *supervisor)
+{
+	struct metrics_slot *slot = &supervisor->metrics->slots[0];
+
+	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
+		const struct upstream *upstream = &supervisor->upstreams->items[i];
+
+		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_CONNECTIONS],
+			upstream->in_use ? upstream->connections : 0);
+		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_UP], upstream_is_up(upstream));
+	}
+}
