@@ -9,12 +9,12 @@
 #include <sys/un.h>
 
 #include "addr.h"
+#include "conf_check_private.h"
 #include "conf_field.h"
 #include "conf_unit.h"
 #include "conf_value.h"
 
-/* Whether these keys of a part, as far as it has them, can be judged. */
-static bool
+bool
 conf_check_is_good(const struct conf_part *part, const char *a, const char *b)
 {
 	uint64_t keys = conf_scope_below(part->scope, a) | conf_scope_below(part->scope, b);
@@ -22,8 +22,7 @@ conf_check_is_good(const struct conf_part *part, const char *a, const char *b)
 	return (part->bad & keys) == 0;
 }
 
-/* "PATH: found VALUE, MESSAGE" */
-static void
+void
 conf_check_fail(struct conf_draft *draft, const struct conf_part *part, const char *path,
 	const char *message)
 {
@@ -192,6 +191,7 @@ conf_check(struct conf_draft *draft)
 	conf_check_burst(draft, &draft->global, conf->accept_rate, conf->accept_burst);
 	conf_check_queue(draft, &draft->global, conf->queued_per_connection);
 	conf_check_not_admin(draft, &draft->global, "metrics.address", conf->metrics_address);
+	conf_check_nameservers(draft);
 	for (size_t i = 0; i < conf->n_listeners; i++) {
 		const struct conf_listener *listener = &conf->listeners[i];
 		const struct conf_part *part = &draft->listeners[i];
@@ -200,7 +200,9 @@ conf_check(struct conf_draft *draft)
 		conf_check_heartbeat(draft, part);
 		conf_check_framing(draft, part);
 		conf_check_websocket(draft, part);
+		conf_check_relay(draft, part);
 		conf_check_burst(draft, part, listener->accept_rate, listener->accept_burst);
 		conf_check_queue(draft, part, listener->queued_per_connection);
 	}
+	conf_check_servers(draft);
 }

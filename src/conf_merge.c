@@ -69,9 +69,10 @@ conf_merge_listener(const struct conf_merge *merge, struct conf_listener *fresh,
 		strcpy(fresh->name, running->name);
 		return conf_field_copy_all(scope, fresh, running);
 	}
-	/* Heartbeats have no meaning for another service than the one they came with. */
+	/* Heartbeats and servers have no meaning for another service than the one they came with. */
 	if (fresh->service != running->service)
-		waiting = conf_scope_below(scope, "heartbeat");
+		waiting =
+			conf_scope_below(scope, "heartbeat") | conf_scope_below(scope, "upstream");
 	/* And these none for another protocol. */
 	if (fresh->protocol != running->protocol)
 		waiting |= conf_scope_below(scope, "websocket");

@@ -182,7 +182,7 @@ conn_count(struct conns *conns, const struct conn *conn, size_t n, enum metric m
 	metrics_add(&conns->slot->listener[conn->listener][listener_metric], n);
 }
 
-static void
+void
 conn_count_sent(struct conns *conns, const struct conn *conn, size_t n)
 {
 	conn_count(conns, conn, n, METRIC_BYTES_SENT, LISTENER_METRIC_BYTES_SENT,
@@ -367,8 +367,7 @@ conn_flush(struct conns *conns, struct conn *conn)
 		conn_flushed(conns, conn);
 }
 
-/* Input ended, by an end of file or an error (errno). */
-static void
+void
 conn_read_ended(struct conns *conns, struct conn *conn, int error)
 {
 	if (conn->state == CONN_CLOSING)
@@ -383,15 +382,15 @@ conn_read_ended(struct conns *conns, struct conn *conn, int error)
 
 /* How much to read: what comes may have to be queued, for whoever it is for, so no more than that
  * queue has room for. But nothing at all would be an end of file. */
-static size_t
-conn_read_room(const struct conns *conns, const struct conn *conn)
+size_t
+conn_read_room(const struct conns *conns, const struct conn *conn, size_t most)
 {
 	const struct conn *other = conn_other(conns, conn);
 	uint64_t queued = conn_queued_bytes(other ? other : conn) + (other ? CONN_FRAME_ROOM : 0);
 	uint64_t max = conn_listener(conns, conn)->queued_max;
 	uint64_t room = queued < max ? max - queued : 1;
 
-	return room < CONNS_SCRATCH_BYTES ? (size_t)room : CONNS_SCRATCH_BYTES;
+	return room < most ? (size_t)room : most;
 }
 
 /* What a server sends is as good a sign of life as what the client does. */
@@ -405,22 +404,31 @@ conn_mark_active(struct conns *conns, struct conn *conn)
 		client->active = wheel_tick(conns->now_usec);
 }
 
+void
+conn_count_received(struct conns *conns, struct conn *conn, size_t n)
+{
+	conn_count(conns, conn, n, METRIC_BYTES_RECEIVED, LISTENER_METRIC_BYTES_RECEIVED,
+		UPSTREAM_METRIC_BYTES_RECEIVED);
+	if (!(conn->flags & CONN_DEAF))
+		conn_mark_active(conns, conn);
+}
+
 static void
 conn_read(struct conns *conns, struct conn *conn)
 {
-	ssize_t n = recv(
-		conn_fd(conns, conn), conns->scratch, conn_read_room(conns, conn), MSG_DONTWAIT);
+	size_t room = conn_read_room(conns, conn, CONNS_SCRATCH_BYTES);
+	ssize_t n = recv(conn_fd(conns, conn), conns->scratch, room, MSG_DONTWAIT);
 
 	if (n <= 0) {
 		if (n == 0 || (errno != EAGAIN && errno != EINTR))
 			conn_read_ended(conns, conn, n < 0 ? errno : 0);
 		return;
 	}
-	conn_count(conns, conn, (size_t)n, METRIC_BYTES_RECEIVED, LISTENER_METRIC_BYTES_RECEIVED,
-		UPSTREAM_METRIC_BYTES_RECEIVED);
+	conn_count_received(conns, conn, (size_t)n);
 	if (conn->flags & CONN_DEAF)
 		return;
-	conn_mark_active(conns, conn);
+	if (n == CONNS_SCRATCH_BYTES)
+		conn_mark_bulk(conns, conn);
 	if (conn->state == CONN_PROXY)
 		conn_proxy_input(conns, conn, conns->scratch, (size_t)n);
 	else
@@ -465,6 +473,10 @@ conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
 		if (conn->state == CONN_FREE || conn->generation != generation)
 			return;
 	}
-	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(conn->flags & CONN_UNREAD))
-		conn_read(conns, conn);
+	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(conn->flags & CONN_UNREAD)) {
+		if (conn_is_bulk(conns, conn))
+			conn_splice(conns, conn);
+		else
+			conn_read(conns, conn);
+	}
 }

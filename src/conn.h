@@ -81,6 +81,7 @@ enum conn_link_flag {
 	CONN_LINK_ASKED = 1 << 0,     /* the supervisor was asked for a server */
 	CONN_LINK_EOF_FIRST = 1 << 1, /* of the two sides, this one ended first */
 	CONN_LINK_AWAITED = 1 << 2,   /* restored, and its other side is still to come */
+	CONN_LINK_BULK = 1 << 3,      /* so much comes from this side that it is spliced */
 };
 
 enum conn_message_flag {
@@ -103,6 +104,8 @@ struct proto_ops {
 	uint8_t tag; /* names it in a parked connection; no two have the same */
 	/* A connection begins as CONN_HANDSHAKE; conn_open() ends that. */
 	bool shakes_hands;
+	/* Bytes are messages: what one sends may go to another unseen. */
+	bool plain;
 	/* Bytes have come. They are the callee's, to change as well, until return. */
 	void (*input)(struct conns *conns, struct conn *conn, uint8_t *data, size_t length);
 	/* Sends a message; a part of one only to whom parts were received from. 0, or -ECONNRESET:
@@ -201,6 +204,7 @@ struct conns {
 	const struct upstreams *upstreams;                          /* shared */
 	struct metrics *metrics;
 	struct metrics_slot *slot; /* this worker's */
+	int pipe[2];               /* for conn_splice(); empty between two calls */
 	uint64_t now_usec;         /* monotonic; read once a turn */
 	uint64_t queued_limit;     /* bytes in all workers' queues together */
 	uint8_t *scratch;

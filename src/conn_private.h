@@ -22,6 +22,19 @@ int conn_watch(struct conns *conns, struct conn *conn, uint8_t flags) MG_MUST_CH
 int conn_fail(struct conns *conns, struct conn *conn, int error);
 /* A connect is decided: EPOLLOUT, or an error. */
 void conn_connected(struct conns *conns, struct conn *upstream);
+/* How much may be read, of at most `max`: what comes may have to be queued. */
+size_t conn_read_room(const struct conns *conns, const struct conn *conn, size_t max);
+/* So much was read: counts it, and the connection as active. */
+void conn_count_received(struct conns *conns, struct conn *conn, size_t n);
+void conn_count_sent(struct conns *conns, const struct conn *conn, size_t n);
+/* Input ended, by an end of file or an error (errno). */
+void conn_read_ended(struct conns *conns, struct conn *conn, int error);
+/* In conn_splice.c. Is it a relayed connection of which much comes? And: moves some of that on. */
+bool conn_is_bulk(const struct conns *conns, const struct conn *conn);
+void conn_splice(struct conns *conns, struct conn *conn);
+/* A read that filled the buffer: from now on it is, if its protocols allow. */
+void conn_mark_bulk(struct conns *conns, struct conn *conn);
+
 /* pollset's callback. */
 void conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events);
 /* The address at the other end of the socket. */

@@ -35,6 +35,7 @@ conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
 	conns->links = lazy_alloc((size_t)capacity * sizeof(struct conn_link));
 	conns->proxied = lazy_alloc((size_t)capacity * sizeof(struct proxy_header));
 	conns->scratch = malloc(CONNS_SCRATCH_BYTES);
+	conns->pipe[0] = conns->pipe[1] = -1;
 	if (!conns->table || !conns->links || !conns->proxied || !conns->scratch)
 		return -ENOMEM;
 	conns_read_clock(conns);
@@ -57,6 +58,10 @@ conns_done(struct conns *conns)
 	lazy_free(conns->links, (size_t)conns->capacity * sizeof(struct conn_link));
 	lazy_free(conns->proxied, (size_t)conns->capacity * sizeof(struct proxy_header));
 	free(conns->scratch);
+	if (conns->pipe[0] >= 0) {
+		(void)close(conns->pipe[0]);
+		(void)close(conns->pipe[1]);
+	}
 }
 
 struct conn *

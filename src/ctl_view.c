@@ -197,7 +197,7 @@ ctl_view_state_style(const char *state)
 		const char *state;
 		enum ctl_style style;
 	} styles[] = {{"accepting", CTL_GOOD}, {"up", CTL_GOOD}, {"full", CTL_BAD},
-		{"down", CTL_BAD}, {"paused", CTL_BAD}};
+		{"no_server", CTL_BAD}, {"down", CTL_BAD}, {"paused", CTL_BAD}};
 	size_t i;
 
 	for (i = 0; i < sizeof(styles) / sizeof(*styles); i++)

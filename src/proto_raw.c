@@ -33,6 +33,7 @@ proto_raw_send(struct conns *conns, struct conn *conn, const struct conn_message
 const struct proto_ops PROTO_RAW = {
 	.name = "raw",
 	.tag = 1,
+	.plain = true,
 	.input = proto_raw_input,
 	.send = proto_raw_send,
 	.resume = proto_raw_resume,

@@ -31,6 +31,7 @@ proto_upstream_end(struct conns *conns, struct conn *conn, enum close_reason rea
 const struct proto_ops PROTO_UPSTREAM = {
 	.name = "upstream",
 	.tag = 7,
+	.plain = true,
 	.input = proto_upstream_input,
 	.send = proto_upstream_send,
 	.end = proto_upstream_end,

@@ -2,7 +2,6 @@
 #include "upstream_name.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define UPSTREAM_HOST_MAX 253 /* bytes of a name in the DNS as it is written, RFC 1035 */
@@ -49,22 +48,6 @@ upstream_is_host(const char *text, size_t length)
 	return label > 0 && length <= UPSTREAM_HOST_MAX && !is_number;
 }
 
-/* 1 to 65535, digits alone; 0: it is none. */
-static uint16_t
-upstream_port(const char *text)
-{
-	unsigned long port = 0;
-
-	if (text[0] == '0' || strlen(text) > 5)
-		return 0;
-	for (; *text; text++) {
-		if (!upstream_is_digit(*text))
-			return 0;
-		port = port * 10 + (unsigned long)(*text - '0');
-	}
-	return port <= UINT16_MAX ? (uint16_t)port : 0;
-}
-
 static int
 upstream_fail(const char *text, const char *allowed, struct mg_error *reterr_error)
 {
@@ -76,6 +59,7 @@ upstream_parse_name(const char *text, struct upstream_name *ret_name, struct mg_
 {
 	const char *colon = strrchr(text, ':');
 	struct upstream_name name;
+	unsigned port;
 
 	memset(&name, 0, sizeof(name));
 	if (addr_parse_listen(text, &name.address.sa, &name.address.length, NULL) == 0) {
@@ -88,9 +72,9 @@ upstream_parse_name(const char *text, struct upstream_name *ret_name, struct mg_
 			text, &name.address.sa, &name.address.length, reterr_error);
 	if (!colon || !upstream_is_host(text, (size_t)(colon - text)))
 		return upstream_fail(text, UPSTREAM_FORMS, reterr_error);
-	name.port = upstream_port(colon + 1);
-	if (name.port == 0)
+	if (!addr_parse_number(colon + 1, strlen(colon + 1), UINT16_MAX, &port) || port == 0)
 		return upstream_fail(text, "ports from 1 to 65535", reterr_error);
+	name.port = (uint16_t)port;
 	memcpy(name.host, text, (size_t)(colon - text));
 	*ret_name = name;
 	return 0;

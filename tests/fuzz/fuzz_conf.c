@@ -2,7 +2,7 @@
  * fuzz_conf: whatever the text, parsing ends with a configuration or with errors, and what is
  * printed of a configuration parses to the same one.
  *
- * Links: conf*.c addr.c error.c reference.c sysctl.c
+ * Links: conf*.c addr.c error.c reference.c sysctl.c upstream_name.c
  */
 #include <errno.h>
 #include <stddef.h>

@@ -146,6 +146,9 @@ def test_example(name, i, config, gateway, tmp_path):
     if "-w receive" in script:
         heartbeat = {"interval": "200ms", "payload": "a" * 10}
         conf["listeners"]["public"].update(service="hold", heartbeat=heartbeat)
+    if "millgatectl upstream" in script:
+        upstream = {"servers": ["127.0.0.1:8081"], "health": {"interval": 0}}
+        conf["listeners"]["public"].update(service="relay", upstream=upstream)
     if script.startswith("{"):
         (tmp_path / "example.json").write_text(script)
         run_script("millgated --check example.json", tmp_path)

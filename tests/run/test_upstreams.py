@@ -290,6 +290,7 @@ def test_a_client_that_waits_gets_the_server_that_is_enabled(gateway, servers):
     one = gateway(config([server], when_down="wait"))
     one.ok("POST", "/upstreams/disable", {"server": server.name})
     with connect(one.address("public")) as client:
+        one.wait_listener("public", "state", "no_server")
         one.ok("POST", "/upstreams/enable", {"server": server.name})
         assert led_to(client) == server.name
 
@@ -297,7 +298,7 @@ def test_a_client_that_waits_gets_the_server_that_is_enabled(gateway, servers):
 def test_a_server_that_is_down(gateway, servers):
     """A warning as long as there is another one, then a problem."""
     first, second = servers(2)
-    health = {"interval": "100ms", "rise": 1, "fall": 1}
+    health = {"interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 1}
     one = gateway(config([first, second], health=health))
     wait_for(lambda: upstreams(one)[first.name]["checks_total"], lambda n: n > 1)
     assert upstreams(one)[first.name]["check_failures_total"] == 0
@@ -319,8 +320,9 @@ def test_a_server_that_is_down(gateway, servers):
 
 def test_many_that_are_down_are_not_told_one_by_one(gateway, servers):
     (server,) = servers()
+    health = {"interval": "100ms", "timeout": "100ms", "fall": 1}
     names = [server.name] + [f"127.0.0.1:{free_port()}" for _ in range(10)]
-    upstream = {"servers": names, "health": {"interval": "100ms", "fall": 1}}
+    upstream = {"servers": names, "health": health}
     one = gateway(
         {"workers": 1, "listeners": {"public": {"service": "relay", "upstream": upstream}}}
     )

@@ -8,6 +8,7 @@ static const char *const NAMES[] = {"a", "b", "c"};
 struct world {
 	struct conf *conf;
 	struct metrics *metrics;
+	struct upstreams *upstreams;
 	struct metrics_slot slot; /* into which is counted */
 };
 
@@ -20,7 +21,9 @@ setup(void **state)
 	memset(world, 0, sizeof(*world));
 	world->conf = make_conf(NAMES, 3);
 	world->metrics = metrics_new(2);
+	world->upstreams = upstreams_new();
 	assert_non_null(world->metrics);
+	assert_non_null(world->upstreams);
 	*state = world;
 	return 0;
 }
@@ -32,6 +35,7 @@ teardown(void **state)
 
 	conf_free(world->conf);
 	metrics_free(world->metrics);
+	upstreams_free(world->upstreams);
 	free(world);
 	return 0;
 }
@@ -52,6 +56,7 @@ encode(const struct world *world, unsigned slot)
 {
 	const struct park_writer writer = {.conf = world->conf,
 		.metrics = world->metrics,
+		.upstreams = world->upstreams,
 		.slot = slot,
 		.parked_usec = 123456789012345,
 		.generation = 77};

@@ -1,0 +1,172 @@
+/*
+ * conf_check_relay: what keys of relay listeners must be to each other; see conf_check.h.
+ *
+ * Process: both. Pure.
+ */
+#include "conf_check_private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "conf_unit.h"
+#include "upstream_name.h"
+
+#define CONF_RELAY_QUEUE_MIN 4096 /* bytes: a PROXY header, and what a client may send with it */
+#define CONF_SERVERS "upstream.servers"
+#define CONF_SOURCES "upstream.source_addresses"
+
+/* "PATH: found \"x\", allowed are ..." about one text of a list. */
+static void
+conf_check_fail_text(
+	struct conf_draft *draft, const struct conf_part *part, const char *path, const char *text)
+{
+	char full[CONF_PREFIX_MAX + CONF_KEY_PATH_MAX];
+
+	snprintf(full, sizeof(full), "%s%s", part->prefix, path);
+	conf_report_add(&draft->report, full, "%s", text);
+}
+
+static bool
+conf_check_is_set(const struct conf_part *part, const char *path)
+{
+	return (part->set & conf_scope_below(part->scope, path)) != 0;
+}
+
+/* Two texts of one server would count its connections apart. */
+static bool
+conf_check_is_same_server(const struct upstream_name *a, const struct upstream_name *b)
+{
+	if (a->address.length != 0 || b->address.length != 0)
+		return upstream_address_equal(&a->address, &b->address);
+	return a->port == b->port && strcasecmp(a->host, b->host) == 0;
+}
+
+static void
+conf_check_server_twice(struct conf_draft *draft, const struct conf_part *part,
+	const struct conf_texts *servers, size_t index, const struct upstream_name *name)
+{
+	char text[2 * UPSTREAM_NAME_MAX + 64];
+	struct upstream_name other;
+
+	for (size_t i = 0; i < index; i++) {
+		if (upstream_parse_name(servers->items[i], &other, NULL) < 0 ||
+			!conf_check_is_same_server(name, &other))
+			continue;
+		snprintf(text, sizeof(text), "found \"%s\" and \"%s\", allowed is each server once",
+			servers->items[i], servers->items[index]);
+		conf_check_fail_text(draft, part, CONF_SERVERS, text);
+		return;
+	}
+}
+
+static void
+conf_check_server_texts(struct conf_draft *draft, const struct conf_part *part)
+{
+	const struct conf_listener *listener = part->structure;
+	const struct conf_texts *servers = &listener->upstream_servers;
+	struct upstream_name name;
+	struct mg_error error;
+
+	for (size_t i = 0; i < servers->n; i++)
+		if (upstream_parse_name(servers->items[i], &name, &error) < 0)
+			conf_check_fail_text(draft, part, CONF_SERVERS, error.text);
+		else
+			conf_check_server_twice(draft, part, servers, i, &name);
+}
+
+static void
+conf_check_sources(struct conf_draft *draft, const struct conf_part *part)
+{
+	const struct conf_listener *listener = part->structure;
+	const struct conf_texts *sources = &listener->upstream_sources;
+	struct upstream_address address;
+	struct mg_error error;
+
+	for (size_t i = 0; i < sources->n; i++)
+		if (upstream_parse_source(sources->items[i], &address, &error) < 0)
+			conf_check_fail_text(draft, part, CONF_SOURCES, error.text);
+}
+
+/* Blames the one that was given; the timeout if both were, or neither. */
+static void
+conf_check_health(struct conf_draft *draft, const struct conf_part *part)
+{
+	static const char interval[] = "upstream.health.interval",
+			  timeout[] = "upstream.health.timeout";
+	const struct conf_listener *listener = part->structure;
+	bool is_interval = conf_check_is_set(part, interval) && !conf_check_is_set(part, timeout);
+	char text[CONF_UNIT_TEXT_MAX], message[128];
+
+	if (listener->upstream_health_interval == 0 ||
+		listener->upstream_health_timeout <= listener->upstream_health_interval ||
+		!conf_check_is_good(part, interval, timeout))
+		return;
+	if (is_interval)
+		snprintf(message, sizeof(message), "allowed is at least %s, \"%s\"", timeout,
+			conf_unit_format_duration(listener->upstream_health_timeout, text));
+	else
+		snprintf(message, sizeof(message), "allowed is at most %s, \"%s\"", interval,
+			conf_unit_format_duration(listener->upstream_health_interval, text));
+	conf_check_fail(draft, part, is_interval ? interval : timeout, message);
+}
+
+static void
+conf_check_relay_keys(struct conf_draft *draft, const struct conf_part *part)
+{
+	static const char queue[] = "limits.queued_bytes_per_connection";
+	const struct conf_listener *listener = part->structure;
+
+	if (listener->upstream_servers.n == 0 && conf_check_is_good(part, CONF_SERVERS, "service"))
+		conf_check_fail(draft, part, CONF_SERVERS,
+			"allowed are lists of 1 server and more if service is \"relay\"");
+	if (listener->framing != CONF_FRAMING_NONE &&
+		conf_check_is_good(part, "framing", "service"))
+		conf_check_fail(
+			draft, part, "framing", "allowed is only \"none\" if service is \"relay\"");
+	if (listener->queued_per_connection < CONF_RELAY_QUEUE_MIN &&
+		conf_check_is_good(part, queue, "service"))
+		conf_check_fail(
+			draft, part, queue, "allowed is at least \"4KiB\" if service is \"relay\"");
+}
+
+void
+conf_check_relay(struct conf_draft *draft, const struct conf_part *part)
+{
+	const struct conf_listener *listener = part->structure;
+
+	if (listener->service == CONF_SERVICE_RELAY)
+		conf_check_relay_keys(draft, part);
+	else if (listener->upstream_servers.n > 0 &&
+		 conf_check_is_good(part, CONF_SERVERS, "service"))
+		conf_check_fail(draft, part, CONF_SERVERS,
+			"allowed is only [] unless service is \"relay\"");
+	conf_check_server_texts(draft, part);
+	conf_check_sources(draft, part);
+	conf_check_health(draft, part);
+}
+
+void
+conf_check_nameservers(struct conf_draft *draft)
+{
+	const struct conf_texts *nameservers = &draft->conf->nameservers;
+	struct upstream_address address;
+	struct mg_error error;
+
+	for (size_t i = 0; i < nameservers->n; i++)
+		if (upstream_parse_nameserver(nameservers->items[i], &address, &error) < 0)
+			conf_check_fail_text(
+				draft, &draft->global, "resolver.nameservers", error.text);
+}
+
+void
+conf_check_servers(struct conf_draft *draft)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < draft->conf->n_listeners; i++)
+		n += draft->conf->listeners[i].upstream_servers.n;
+	if (n > UPSTREAM_MAX)
+		conf_report_add(&draft->report, "listeners",
+			"found %zu " CONF_SERVERS ", allowed are %d in all", n, UPSTREAM_MAX);
+}

@@ -1,0 +1,128 @@
+/*
+ * conn_splice: large amounts of bytes go from one side of a relayed pair to the other without a copy
+ * to this process.
+ *
+ * Process: W. splice(2) wants a pipe between two sockets. There is one for all connections of the
+ * worker: what the other side does not take is read out of it and queued as anything else, so it is
+ * empty again before the next. Small reads are cheaper without.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn_private.h"
+
+#define CONN_PIPE_BYTES 262144
+#define CONN_BULK_MIN_BYTES 16384 /* less in one go is not bulk any more */
+#define CONN_SPLICE_FLAGS (SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
+
+static struct conn_link *
+conn_bulk_link(const struct conns *conns, const struct conn *conn)
+{
+	return &conns->links[conn_fd(conns, conn)];
+}
+
+static bool
+conn_open_pipe(struct conns *conns)
+{
+	if (conns->pipe[0] >= 0)
+		return true;
+	if (pipe2(conns->pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
+		conns->pipe[0] = conns->pipe[1] = -1;
+		return false;
+	}
+	/* Smaller, if the user has too many already; it does as well. */
+	(void)fcntl(conns->pipe[0], F_SETPIPE_SZ, CONN_PIPE_BYTES);
+	return true;
+}
+
+bool
+conn_is_bulk(const struct conns *conns, const struct conn *conn)
+{
+	return conn_other(conns, conn) && conn_bulk_link(conns, conn)->flags & CONN_LINK_BULK;
+}
+
+void
+conn_mark_bulk(struct conns *conns, struct conn *conn)
+{
+	const struct conn *other = conn_other(conns, conn);
+
+	if (other && conn_listener(conns, conn)->proto->plain &&
+		conn_listener(conns, other)->proto->plain && conn_open_pipe(conns))
+		conn_bulk_link(conns, conn)->flags |= CONN_LINK_BULK;
+}
+
+/* Reads what is in the pipe; NULL for nobody. */
+static void
+conn_empty_pipe(struct conns *conns, struct conn *to, size_t length)
+{
+	while (length > 0) {
+		size_t want = length < CONNS_SCRATCH_BYTES ? length : CONNS_SCRATCH_BYTES;
+		ssize_t n = read(conns->pipe[0], conns->scratch, want);
+
+		if (n <= 0)
+			return; /* it holds what was put in: this cannot be */
+		length -= (size_t)n;
+		if (to && conn_write(conns, to, conns->scratch, (size_t)n) < 0)
+			to = NULL; /* it is closed, but the pipe is for others too */
+	}
+}
+
+/* Moves what is in the pipe on. Returns how much of it; -errno. */
+static ssize_t
+conn_splice_out(struct conns *conns, struct conn *to, size_t length)
+{
+	size_t moved = 0;
+
+	while (moved < length) {
+		ssize_t n = splice(conns->pipe[0], NULL, conn_fd(conns, to), NULL, length - moved,
+			CONN_SPLICE_FLAGS);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n <= 0)
+			break;
+		conn_count_sent(conns, to, (size_t)n);
+		moved += (size_t)n;
+	}
+	return (ssize_t)moved;
+}
+
+static void
+conn_pass_pipe(struct conns *conns, struct conn *conn, struct conn *to, size_t length)
+{
+	uint32_t generation = conn->generation;
+	ssize_t moved = conn_splice_out(conns, to, length);
+
+	if (moved < 0) {
+		conn_empty_pipe(conns, NULL, length);
+		(void)conn_fail(conns, to, (int)-moved);
+		return;
+	}
+	conn_empty_pipe(conns, to, length - (size_t)moved);
+	if (conn->generation == generation && to->out)
+		conn_hold(conns, conn);
+}
+
+void
+conn_splice(struct conns *conns, struct conn *conn)
+{
+	struct conn *to = conn_other(conns, conn);
+	size_t room = conn_read_room(conns, conn, CONN_PIPE_BYTES);
+	ssize_t n =
+		splice(conn_fd(conns, conn), NULL, conns->pipe[1], NULL, room, CONN_SPLICE_FLAGS);
+
+	if (n < CONN_BULK_MIN_BYTES)
+		conn_bulk_link(conns, conn)->flags &= (uint8_t)~CONN_LINK_BULK;
+	if (n <= 0) {
+		/* EINVAL: not with this kind of socket; a read will do. */
+		if (n == 0 || (errno != EAGAIN && errno != EINTR && errno != EINVAL))
+			conn_read_ended(conns, conn, n < 0 ? errno : 0);
+		return;
+	}
+	conn_count_received(conns, conn, (size_t)n);
+	conn_pass_pipe(conns, conn, to, (size_t)n);
+}

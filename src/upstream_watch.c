@@ -1,0 +1,329 @@
+/* upstream_watch: see upstream_watch.h. */
+#include "upstream_watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+
+#define UPSTREAM_WATCH_LABEL_MAX (UPSTREAM_NAME_MAX + UPSTREAM_ADDRESS_TEXT_MAX + 4)
+
+_Static_assert(UPSTREAM_LISTENERS_MAX == CONF_LISTENERS_MAX, "each listener has its place");
+_Static_assert(UPSTREAM_MAX == METRICS_UPSTREAMS_MAX, "each server has its metrics");
+
+/* "app.example:9000 (192.0.2.1:9000)", or the address alone if the name is nothing else. */
+static const char *
+upstream_watch_label(const struct upstream *upstream, char buf[static UPSTREAM_WATCH_LABEL_MAX])
+{
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	upstream_format(upstream, address);
+	if (strcmp(address, upstream->name) == 0)
+		strcpy(buf, address);
+	else
+		snprintf(buf, UPSTREAM_WATCH_LABEL_MAX, "%s (%s)", upstream->name, address);
+	return buf;
+}
+
+static void
+upstream_watch_on_change(
+	void *context, uint16_t number, enum upstream_change change, const char *problem)
+{
+	struct upstream_watch *watch = context;
+	const struct upstream *upstream = &watch->upstreams->items[number];
+	const struct log_context about = {.listener = watch->listeners[upstream->listener]};
+	char label[UPSTREAM_WATCH_LABEL_MAX];
+
+	upstream_watch_label(upstream, label);
+	if (change == UPSTREAM_WENT_DOWN) {
+		log_warning(&about, "%s: server %s is down: %s", about.listener, label,
+			problem ? problem : "unknown");
+	} else if (change == UPSTREAM_CAME_UP) {
+		log_info(&about, "%s: server %s is up again", about.listener, label);
+		watch->callbacks.available(watch->context);
+	}
+}
+
+void
+upstream_watch_connect_failed(
+	struct upstream_watch *watch, uint16_t number, int error, uint64_t now_usec)
+{
+	uint64_t connected = metrics_upstream_sum(watch->metrics, number, UPSTREAM_METRIC_CONNECTS);
+	char problem[128];
+
+	snprintf(problem, sizeof(problem), "connect: %s", strerror(error));
+	upstream_watch_on_change(watch, number,
+		upstreams_connect_failed(watch->upstreams, number, connected, now_usec), problem);
+}
+
+/* What is to be known while the addresses of a name are entered. */
+struct upstream_watch_entry {
+	struct upstream_watch *watch;
+	bool is_disabled;
+	unsigned n_fresh;
+};
+
+static void
+upstream_watch_on_fresh(void *context, uint16_t number)
+{
+	struct upstream_watch_entry *entry = context;
+
+	entry->n_fresh++;
+	entry->watch->upstreams->items[number].disabled = entry->is_disabled;
+	metrics_upstream_clear(entry->watch->metrics, number);
+	upstream_check_forget(&entry->watch->check, number);
+}
+
+/* How many servers the name has, and how many of them are disabled. */
+static unsigned
+upstream_watch_count(const struct upstream_watch *watch, unsigned listener, const char *name,
+	unsigned *ret_disabled)
+{
+	const struct upstreams *upstreams = watch->upstreams;
+	unsigned n = 0, n_disabled = 0;
+
+	for (unsigned i = 0; i < upstreams->n_members[listener]; i++) {
+		const struct upstream *upstream =
+			&upstreams->items[upstreams->members[listener][i]];
+
+		if (!upstream->wanted || strcmp(upstream->name, name) != 0)
+			continue;
+		n++;
+		n_disabled += upstream->disabled;
+	}
+	*ret_disabled = n_disabled;
+	return n;
+}
+
+/* True: the name has other servers than before. */
+static bool
+upstream_watch_enter(struct upstream_watch *watch, unsigned listener, const char *name,
+	const struct upstream_address *addresses, size_t n)
+{
+	unsigned n_disabled, n_before = upstream_watch_count(watch, listener, name, &n_disabled);
+	struct upstream_watch_entry entry = {
+		.watch = watch, .is_disabled = n_before > 0 && n_disabled == n_before};
+	int r = upstreams_set_addresses(
+		watch->upstreams, listener, name, addresses, n, upstream_watch_on_fresh, &entry);
+
+	if (r < 0 && !watch->is_full) {
+		const struct log_context about = {.listener = watch->listeners[listener]};
+
+		watch->is_full = true;
+		log_warning(&about, "%s: not all addresses of %s are used: there are %u servers",
+			about.listener, name, UPSTREAM_MAX);
+	}
+	return entry.n_fresh > 0 ||
+	       upstream_watch_count(watch, listener, name, &n_disabled) != n_before;
+}
+
+static void
+upstream_watch_on_resolved(void *context, unsigned listener, const char *name,
+	const struct upstream_address *addresses, size_t n)
+{
+	struct upstream_watch *watch = context;
+	const struct log_context about = {.listener = watch->listeners[listener]};
+
+	if (!upstream_watch_enter(watch, listener, name, addresses, n))
+		return;
+	log_info(&about, "%s: server %s has %zu address%s now", about.listener, name, n,
+		n == 1 ? "" : "es");
+	upstream_check_update(&watch->check);
+	watch->callbacks.available(watch->context);
+}
+
+static void
+upstream_watch_on_trouble(void *context, unsigned listener, const char *name, const char *problem)
+{
+	struct upstream_watch *watch = context;
+	const struct log_context about = {.listener = watch->listeners[listener]};
+	unsigned n_disabled;
+
+	if (problem)
+		log_warning(&about,
+			"%s: server %s cannot be resolved: %s; addresses that are kept: %u",
+			about.listener, name, problem,
+			upstream_watch_count(watch, listener, name, &n_disabled));
+	else
+		log_info(&about, "%s: server %s is resolved again", about.listener, name);
+}
+
+static void
+upstream_watch_settle(struct upstream_watch *watch)
+{
+	if (watch->is_settled)
+		return;
+	watch->is_settled = true;
+	(void)event_del(watch->settle_event);
+	watch->callbacks.settled(watch->context);
+}
+
+static void
+upstream_watch_on_settled(void *context)
+{
+	upstream_watch_settle(context);
+}
+
+static void
+upstream_watch_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	upstream_watch_settle(arg);
+}
+
+int
+upstream_watch_init(struct upstream_watch *watch, struct event_base *base,
+	struct upstreams *upstreams, struct metrics *metrics,
+	const struct upstream_watch_callbacks *callbacks, void *context)
+{
+	int r;
+
+	memset(watch, 0, sizeof(*watch));
+	watch->upstreams = upstreams;
+	watch->metrics = metrics;
+	watch->callbacks = *callbacks;
+	watch->context = context;
+	watch->settle_usec = UPSTREAM_SETTLE_USEC;
+	watch->check = (struct upstream_check){
+		.base = base,
+		.upstreams = upstreams,
+		.metrics = metrics,
+		.changed = upstream_watch_on_change,
+		.context = watch,
+	};
+	watch->resolve = (struct upstream_resolve){
+		.base = base,
+		.upstreams = upstreams,
+		.hosts_path = "/etc/hosts",
+		.resolv_conf_path = "/etc/resolv.conf",
+		.resolved = upstream_watch_on_resolved,
+		.trouble = upstream_watch_on_trouble,
+		.settled = upstream_watch_on_settled,
+		.context = watch,
+	};
+	watch->settle_event = event_new(base, -1, 0, upstream_watch_on_timer, watch);
+	r = watch->settle_event ? upstream_check_init(&watch->check) : -ENOMEM;
+	if (r == 0)
+		r = upstream_resolve_init(&watch->resolve);
+	if (r < 0)
+		upstream_watch_done(watch);
+	return r;
+}
+
+void
+upstream_watch_done(struct upstream_watch *watch)
+{
+	if (watch->settle_event)
+		event_free(watch->settle_event);
+	watch->settle_event = NULL;
+	upstream_check_done(&watch->check);
+	upstream_resolve_done(&watch->resolve);
+}
+
+static void
+upstream_watch_set_policy(
+	struct upstream_watch *watch, unsigned listener, const struct conf_listener *conf)
+{
+	const struct upstream_policy policy = {
+		.balance = (enum upstream_balance)conf->upstream_balance,
+		.max_connections = conf->upstream_max,
+		.rise = (unsigned)conf->upstream_health_rise,
+		.fall = (unsigned)conf->upstream_health_fall,
+		.checked = conf->upstream_health_interval != 0,
+	};
+
+	upstreams_set_policy(watch->upstreams, listener, &policy);
+	watch->check.policies[listener] = (struct upstream_check_policy){
+		.interval_usec = conf->upstream_health_interval,
+		.timeout_usec = conf->upstream_health_timeout,
+	};
+}
+
+/* What was checked with the configuration can be read, and there is room for all names. */
+static void
+upstream_watch_add_name(struct upstream_watch *watch, unsigned listener, const char *text,
+	const struct conf_listener *conf)
+{
+	struct upstream_name name;
+
+	if (upstream_parse_name(text, &name, NULL) < 0)
+		return;
+	if (name.address.length != 0)
+		(void)upstream_watch_enter(watch, listener, text, &name.address, 1);
+	else if (upstream_resolve_add(&watch->resolve, listener, text, &name,
+			 conf->upstream_resolve_interval) < 0)
+		log_warning(NULL, "%s: server %s is left out: there are %u names", conf->name, text,
+			UPSTREAM_MAX);
+}
+
+/* Names that went make room before any comes. */
+static void
+upstream_watch_apply_listeners(struct upstream_watch *watch, const struct conf *conf)
+{
+	for (unsigned i = 0; i < UPSTREAM_LISTENERS_MAX; i++) {
+		const struct conf_listener *listener =
+			i < conf->n_listeners ? &conf->listeners[i] : NULL;
+		bool is_relay = listener && listener->service == CONF_SERVICE_RELAY;
+
+		upstreams_keep_names(watch->upstreams, i,
+			is_relay ? listener->upstream_servers.items : NULL,
+			is_relay ? listener->upstream_servers.n : 0);
+		watch->check.policies[i].interval_usec = 0;
+		if (!is_relay)
+			continue;
+		snprintf(watch->listeners[i], sizeof(watch->listeners[i]), "%s", listener->name);
+		upstream_watch_set_policy(watch, i, listener);
+	}
+	for (unsigned i = 0; i < conf->n_listeners; i++) {
+		const struct conf_listener *listener = &conf->listeners[i];
+
+		for (size_t k = 0;
+			listener->service == CONF_SERVICE_RELAY && k < listener->upstream_servers.n;
+			k++)
+			upstream_watch_add_name(
+				watch, i, listener->upstream_servers.items[k], listener);
+	}
+}
+
+void
+upstream_watch_apply(struct upstream_watch *watch, const struct conf *conf)
+{
+	const struct timeval settle = clock_timeval(watch->settle_usec);
+
+	watch->is_full = false;
+	upstream_resolve_begin(&watch->resolve);
+	upstream_watch_apply_listeners(watch, conf);
+	upstream_check_update(&watch->check);
+	upstream_resolve_end(&watch->resolve, conf->nameservers.items, conf->nameservers.n);
+	if (!watch->is_applied)
+		(void)event_add(watch->settle_event, &settle);
+	watch->is_applied = true;
+	watch->callbacks.available(watch->context);
+}
+
+unsigned
+upstream_watch_set_disabled(
+	struct upstream_watch *watch, int listener, const char *text, bool is_disabled)
+{
+	struct upstream_name name;
+	bool is_address = upstream_parse_name(text, &name, NULL) == 0 && name.address.length != 0;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
+		struct upstream *upstream = &watch->upstreams->items[i];
+
+		if (!upstream->in_use || (listener >= 0 && upstream->listener != listener) ||
+			(strcmp(upstream->name, text) != 0 &&
+				!(is_address &&
+					upstream_address_equal(&upstream->address, &name.address))))
+			continue;
+		upstream->disabled = is_disabled;
+		n++;
+	}
+	if (n > 0 && !is_disabled)
+		watch->callbacks.available(watch->context);
+	return n;
+}
