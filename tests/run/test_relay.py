@@ -424,7 +424,7 @@ def test_descriptors_of_both_sides_are_given_back(gateway, echoes):
     for _ in range(3):
         with Streams(one.address("relay"), 100) as streams:
             wait_for(streams.progress, lambda moved: moved > 30000)
-            assert descriptors() == before + 200
+            wait_for(descriptors, before + 200, what="descriptors of 100 pairs")
             assert upstreams(one)[server.target]["connections"] == 100
         one.wait_connections(0)
         wait_for(descriptors, before)

@@ -34,14 +34,16 @@ class Restarts:
         return self.keeper.addresses["relay"]
 
     def restart(self):
-        gateway = self.gateway
-        if self.how != "SIGUSR2":
-            self.keeper.restart(**(KILLED if self.how == "SIGKILL" else {}))
-            return
-        before = gateway.log().count("restored ")
-        gateway.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: gateway.log().count("restored "), before + 1, what="times restored")
-        gateway.wait_healthy()
+        before = self.times_restored()
+        if self.how == "SIGUSR2":
+            self.gateway.process.send_signal(signal.SIGUSR2)
+        else:
+            self.keeper.restart(**(KILLED if self.how == "SIGKILL" else {}), wait=False)
+        wait_for(self.times_restored, before + 1, what="times restored")
+        self.gateway.wait_answering()
+
+    def times_restored(self):
+        return self.gateway.log().count("restored ")
 
 
 @pytest.fixture(params=["SIGTERM", "SIGKILL", "SIGUSR2"])

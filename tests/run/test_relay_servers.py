@@ -228,7 +228,8 @@ def test_a_server_that_stops_is_left_out_until_it_is_back(gateway, echoes):
 @pytest.mark.parametrize("fall", [1, 4])
 def test_a_server_is_down_after_as_many_failures_as_configured(gateway, fall):
     dead = dead_target()
-    one = gateway(relay(dead, health={**QUICK, "fall": fall}))
+    one = gateway(relay(dead, health={**QUICK, "fall": fall}), wait=False)
+    one.wait_answering()
     wait_upstream(one, dead, "state", "down")
     assert upstreams(one)[dead]["check_failures_total"] >= fall
     found = upstreams(one)[dead]["check_failures_total"]
