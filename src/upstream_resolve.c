@@ -427,8 +427,10 @@ upstream_resolve_done(struct upstream_resolve *resolve)
 void
 upstream_resolve_begin(struct upstream_resolve *resolve)
 {
+	/* Places that were never used stay untouched memory. */
 	for (unsigned i = 0; i < UPSTREAM_MAX; i++)
-		resolve->names[i].is_added = false;
+		if (resolve->names[i].is_in_use)
+			resolve->names[i].is_added = false;
 }
 
 static struct upstream_resolve_name *
