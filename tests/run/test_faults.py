@@ -10,7 +10,7 @@ import time
 import pytest
 
 from clients import Crowd, connect, read_exactly, reset
-from gateway import cpu_seconds, process_runs, process_state, wait_for
+from gateway import cpu_seconds, process_runs, stopped, wait_for
 
 RESERVED = 32  # descriptors of a worker that are not for connections (TUNE_RESERVED_FDS)
 AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -40,18 +40,6 @@ def wait_workers(gateway, count):
 def clients_of_worker(gateway, crowd, worker):
     peers = {item["peer"] for item in gateway.connections(f"worker={worker}&limit=1000")}
     return [client for client in crowd.clients if client.peer in peers]
-
-
-@contextlib.contextmanager
-def stopped(pid):
-    """The process hangs meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: process_state(pid), "T")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
 
 
 def check_calm(pid, seconds=1.0, share=0.15):
@@ -135,7 +123,7 @@ def test_full_workers_let_wait(gateway):
 
 def check_admin_in_need(gateway, crowd):
     """Whoever looks and steers is served, several at once and again and again."""
-    for _ in range(30):
+    for _ in range(300):  # also between one try to accept and the next
         status, answer = gateway.admin("GET", "/health")
         assert status == 503
         assert "accepting pauses: the kernel refused a descriptor or memory" in answer["problems"]
