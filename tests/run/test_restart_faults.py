@@ -1,6 +1,5 @@
 """Restarts in which something goes wrong: who can be kept is kept, and the gateway starts."""
 
-import fcntl
 import os
 import signal
 import struct
@@ -10,6 +9,7 @@ import pytest
 
 from clients import Crowd, connect, is_closed
 from gateway import wait_for
+from parkfile import memory_file, stored_bytes
 from restarts import KILLED, check_echo, config
 from streams import Streams
 
@@ -68,20 +68,6 @@ def test_stop_while_it_takes_up_connections(keeper):
             one.start()
         assert streams.settle() == {}
         assert gateway.metric("connections_current") == 3000
-
-
-def memory_file(data, seal=True):
-    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.write(fd, data)
-    if seal:
-        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    return fd
-
-
-def stored_bytes(one, name):
-    fd = next(fd for key, fd in one.store if key == name)
-    return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
 @pytest.mark.parametrize(
