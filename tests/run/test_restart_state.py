@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from clients import connect, is_closed
+from gateway import wait_for
 from parkfile import CLOSING, HANDSHAKE, Parkfile, memory_file, stored_bytes
 from restarts import check_echo, config
 from ws_client import FIN, PING, TEXT, WebSocket
@@ -58,7 +59,7 @@ def test_a_record_that_is_nonsense(keeper, how, reason):
     one = keeper("echo")
     gateway = one.start(config(2))
     clients = [connect(one.addresses["echo"]) for _ in range(4)]
-    gateway.wait_connections(4)
+    wait_for(lambda: [c["state"] for c in gateway.connections()], ["open"] * 4)
     mine = [c["peer"] for c in gateway.connections() if c["worker"] == 0]
     one.end()
     change(one, how)
