@@ -149,6 +149,8 @@ conn_restore_rest(struct conns *conns, struct conn *conn, const struct parkfile_
 	/* The listener of this name speaks something else now, or leads nowhere any more. */
 	if (record->proto[PARK_TAG] != proto->tag || (bound && !listener->service->relays))
 		return CLOSE_LISTENER_REMOVED;
+	if (conn->state == CONN_HANDSHAKE && !proto->shakes_hands)
+		return CLOSE_PARK_FAILED;
 	return !proto->is_sound || proto->is_sound(conn) ? CLOSE_NONE : CLOSE_PARK_FAILED;
 }
 
