@@ -111,19 +111,12 @@ assign_log_failed(struct assign *assign, const struct assign_case *one)
 			dropped);
 }
 
-/* The server did not accept a client. */
 static void
 assign_count_failure(struct assign *assign, const struct assign_case *one)
 {
-	uint16_t server = one->ask->server;
-	uint64_t connected =
-		metrics_upstream_sum(assign->metrics, server, UPSTREAM_METRIC_CONNECTS);
-
 	assign_log_failed(assign, one);
-	if (!assign_is_own_error((int)one->ask->error) &&
-		upstreams_connect_failed(assign->upstreams, server, connected, one->now_usec) ==
-			UPSTREAM_WENT_DOWN)
-		assign->down(assign->context, server, (int)one->ask->error);
+	if (!assign_is_own_error((int)one->ask->error))
+		assign->failed(assign->context, one->ask->server, (int)one->ask->error);
 }
 
 static enum close_reason

@@ -11,7 +11,6 @@
 #include "conf.h"
 #include "crew.h"
 #include "log.h"
-#include "metrics.h"
 #include "roster.h"
 #include "upstream.h"
 
@@ -20,10 +19,9 @@ struct assign {
 	struct admit *admit;
 	struct roster *roster;
 	struct upstreams *upstreams;
-	struct metrics *metrics;
 	struct log_limit refused_log, failed_log;
-	/* A server went down, since clients could not connect. */
-	void (*down)(void *context, uint16_t server, int error);
+	/* A server did not accept a client, for this errno; it is the server's fault. */
+	void (*failed)(void *context, uint16_t server, int error);
 	void *context;
 };
 

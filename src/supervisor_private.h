@@ -25,7 +25,8 @@ int supervisor_begin_restore(struct supervisor *supervisor) MG_MUST_CHECK;
 /* All workers have ended: passes on what they left. -errno, logged: an upgrade that lost all. */
 int supervisor_pass_on(struct supervisor *supervisor);
 
-/* In supervisor_servers.c: the servers behind relay listeners, at start and after a reload. */
+/* In supervisor_servers.c: the servers behind relay listeners, at start, when the acceptor is there,
+ * and after a reload. */
 int supervisor_init_servers(struct supervisor *supervisor) MG_MUST_CHECK;
 void supervisor_apply_servers(struct supervisor *supervisor);
 

@@ -365,8 +365,6 @@ supervisor_init_rest(struct supervisor *supervisor)
 	if (r == 0)
 		r = supervisor_begin_restore(supervisor);
 	if (r == 0)
-		r = supervisor_init_servers(supervisor);
-	if (r == 0)
 		r = supervisor_init_admin(supervisor, &supervisor->listeners.admin, &ADMIN_FACE_ALL,
 			&supervisor->admin);
 	if (r == 0)
@@ -374,6 +372,8 @@ supervisor_init_rest(struct supervisor *supervisor)
 			&ADMIN_FACE_METRICS, &supervisor->metrics_admin);
 	if (r == 0)
 		r = supervisor_init_acceptor(supervisor);
+	if (r == 0)
+		r = supervisor_init_servers(supervisor);
 	if (r == 0 && supervisor->restore.running)
 		acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_RESTORE);
 	/* The workers last: what they inherit of the rest they close. */
@@ -389,6 +389,7 @@ supervisor_done(struct supervisor *supervisor)
 	struct event *events[] = {
 		supervisor->tick_event, supervisor->watchdog_event, supervisor->stop_event};
 
+	upstream_watch_done(&supervisor->upstream_watch);
 	crew_done(&supervisor->crew);
 	upgrade_done(&supervisor->upgrade);
 	restore_end(&supervisor->restore);

@@ -1,58 +1,64 @@
 /*
- * supervisor_servers: the servers behind relay listeners: what the supervisor does when one comes or
- * goes.
+ * supervisor_servers: what the supervisor does when the servers behind relay listeners change.
  *
- * Process: S.
+ * Process: S. How they are is for upstream_watch to know; what is shown of them, and what an operator
+ * does with them, is in supervisor_upstreams.c.
  */
-#include <string.h>
-
+#include "clock.h"
 #include "supervisor_private.h"
-#include "upstream_name.h"
 
 static void
-supervisor_on_server_down(void *context, uint16_t number, int error)
+supervisor_on_server_failed(void *context, uint16_t server, int error)
 {
-	(void)context;
-	(void)number;
-	(void)error;
+	struct supervisor *supervisor = context;
+
+	upstream_watch_connect_failed(&supervisor->upstream_watch, server, error, clock_now_usec());
 }
 
-void
-supervisor_apply_servers(struct supervisor *supervisor)
+static void
+supervisor_on_server_available(void *context)
 {
-	const struct conf *conf = supervisor->conf;
+	struct supervisor *supervisor = context;
 
-	for (unsigned i = 0; i < conf->n_listeners; i++) {
-		const struct conf_listener *l = &conf->listeners[i];
-		struct upstream_policy policy = {
-			.balance = (enum upstream_balance)l->upstream_balance,
-			.max_connections = l->upstream_max,
-			.rise = 2,
-			.fall = 3,
-			.checked = false};
-		upstreams_set_policy(supervisor->upstreams, i, &policy);
-		for (size_t n = 0; n < l->upstream_servers.n; n++) {
-			struct upstream_name name;
-			if (upstream_parse_name(l->upstream_servers.items[n], &name, NULL) == 0 &&
-				name.address.length)
-				(void)!upstreams_set_addresses(supervisor->upstreams, i,
-					l->upstream_servers.items[n], &name.address, 1, NULL, NULL);
-		}
-	}
+	acceptor_wake(&supervisor->acceptor);
+}
+
+static void
+supervisor_on_servers_settled(void *context)
+{
+	struct supervisor *supervisor = context;
+
+	acceptor_resume(&supervisor->acceptor, ACCEPTOR_HALT_RESOLVE);
 }
 
 int
 supervisor_init_servers(struct supervisor *supervisor)
 {
+	const struct upstream_watch_callbacks callbacks = {
+		.available = supervisor_on_server_available,
+		.settled = supervisor_on_servers_settled,
+	};
+	int r = upstream_watch_init(&supervisor->upstream_watch, supervisor->base,
+		supervisor->upstreams, supervisor->metrics, &callbacks, supervisor);
+
+	if (r < 0)
+		return r;
 	supervisor->assign = (struct assign){
 		.conf = &supervisor->conf,
 		.admit = supervisor->admit,
 		.roster = supervisor->roster,
 		.upstreams = supervisor->upstreams,
-		.metrics = supervisor->metrics,
-		.down = supervisor_on_server_down,
+		.failed = supervisor_on_server_failed,
 		.context = supervisor,
 	};
+	/* Until it is known who is behind them, nobody is let in. */
+	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_RESOLVE);
 	supervisor_apply_servers(supervisor);
 	return 0;
+}
+
+void
+supervisor_apply_servers(struct supervisor *supervisor)
+{
+	upstream_watch_apply(&supervisor->upstream_watch, supervisor->conf);
 }
