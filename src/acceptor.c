@@ -145,7 +145,7 @@ acceptor_lacks_server(const struct acceptor *acceptor, unsigned listener)
 	const struct conf_listener *conf = acceptor_conf(acceptor, listener);
 
 	return conf->service == CONF_SERVICE_RELAY &&
-	       conf->upstream_when_down == CONF_WHEN_FULL_WAIT &&
+	       (conf->upstream_when_down == CONF_WHEN_FULL_WAIT || acceptor->unsettled) &&
 	       !upstreams_available(acceptor->upstreams, listener);
 }
 
