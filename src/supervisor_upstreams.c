@@ -29,11 +29,14 @@ supervisor_upstream_is(const struct supervisor *supervisor, uint16_t number, int
 	const char *name_or_address)
 {
 	const struct upstream *upstream = &supervisor->upstreams->items[number];
-	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+	struct upstream_name name;
 
-	return upstream->in_use && (listener < 0 || listener == upstream->listener) &&
-	       (strcmp(upstream->name, name_or_address) == 0 ||
-		       strcmp(upstream_format(upstream, address), name_or_address) == 0);
+	if (!upstream->in_use || (listener >= 0 && listener != upstream->listener))
+		return false;
+	if (strcmp(upstream->name, name_or_address) == 0)
+		return true;
+	return upstream_parse_name(name_or_address, &name, NULL) == 0 && name.address.length != 0 &&
+	       upstream_address_equal(&upstream->address, &name.address);
 }
 
 static const char *
@@ -43,36 +46,28 @@ supervisor_listener_name(const struct supervisor *supervisor, const struct upstr
 }
 
 static void
-supervisor_log_disabled(const struct supervisor *supervisor, const struct upstream *upstream)
+supervisor_log_disabled(
+	const struct supervisor *supervisor, const struct upstream *upstream, bool disabled)
 {
 	struct log_context context = {.listener = supervisor_listener_name(supervisor, upstream)};
 	char address[UPSTREAM_ADDRESS_TEXT_MAX];
 
 	log_info(&context, "%s: server %s (%s) is %s", context.listener, upstream->name,
 		upstream_format(upstream, address),
-		upstream->disabled ? "disabled: it gets no new clients" : "enabled");
+		disabled ? "disabled: it gets no new clients" : "enabled");
 }
 
 unsigned
 supervisor_disable_upstreams(
 	struct supervisor *supervisor, int listener, const char *name_or_address, bool disabled)
 {
-	unsigned n = 0;
-
-	for (uint16_t i = 0; i < UPSTREAM_MAX; i++) {
-		struct upstream *upstream = &supervisor->upstreams->items[i];
-
-		if (!supervisor_upstream_is(supervisor, i, listener, name_or_address))
-			continue;
-		n++;
-		if (upstream->disabled == disabled)
-			continue;
-		upstream->disabled = disabled;
-		supervisor_log_disabled(supervisor, upstream);
-	}
-	/* Clients may be waiting for a server. */
-	acceptor_wake(&supervisor->acceptor);
-	return n;
+	for (uint16_t i = 0; i < UPSTREAM_MAX; i++)
+		if (supervisor_upstream_is(supervisor, i, listener, name_or_address) &&
+			supervisor->upstreams->items[i].disabled != disabled)
+			supervisor_log_disabled(
+				supervisor, &supervisor->upstreams->items[i], disabled);
+	return upstream_watch_set_disabled(
+		&supervisor->upstream_watch, listener, name_or_address, disabled);
 }
 
 /* How the servers of a listener are. */

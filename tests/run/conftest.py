@@ -9,7 +9,7 @@ from gateway import Gateway
 from keeper import Keeper
 from servers import echoes, full, scripted  # fixtures, for every test
 
-__all__ = ["echoes", "full", "gateway", "scripted"]
+__all__ = ["echoes", "full", "gateway", "keeper", "scripted"]
 
 LOG_SHOWN = 30000  # characters
 DESCRIPTORS = 20000  # some tests are ten thousand clients; a login shell often allows 1024
@@ -63,7 +63,7 @@ def gateway(request):
 
 @pytest.fixture
 def keeper(tmp_path, request):
-    """Makes keepers, which are systemd's part in a restart: keeper("echo", "hold") opens these listeners."""
+    """Makes keepers: keeper("echo", "hold") opens these listeners."""
     with contextlib.ExitStack() as stack:
 
         def make(*sockets):
