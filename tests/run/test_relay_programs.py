@@ -14,7 +14,7 @@ from clients import connect, is_closed, read_exactly
 from gateway import free_port, wait_for
 from servers import QUICK, relay, upstreams, wait_upstream
 
-FILE_BYTES = 100 * 2**20
+FILE_BYTES = 60 * 2**20
 ENDS = {"client_closed", "upstream_closed", "client_reset"}
 
 
