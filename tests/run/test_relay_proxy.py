@@ -1,12 +1,13 @@
 """The PROXY protocol: what relay tells a server, and what load balancers tell any listener."""
 
+import itertools
 import socket
 import struct
 import time
 
 import pytest
 
-from clients import connect, half_close, is_closed, peer_name, read_all, read_exactly
+from clients import Crowd, connect, half_close, is_closed, peer_name, read_all, read_exactly, reset
 from gateway import wait_for
 from proxy_headers import (
     CLIENT,
@@ -22,7 +23,7 @@ from proxy_headers import (
     line,
     tlv,
 )
-from servers import relay
+from servers import relay, upstreams
 from ws_client import handshake
 
 TRUSTED = {"from": ["127.0.0.1/32"], "timeout": "10s"}
@@ -357,3 +358,66 @@ def test_the_servers_of_a_source_are_the_clients(gateway, echoes):
     first = [visit(host) for host in hosts]
     assert set(first) == {b"a", b"b"}
     assert [visit(host) for host in hosts] == first
+
+
+# Many of them, and those who leave early.
+
+
+def test_a_crowd_behind_a_load_balancer_is_counted_exactly(gateway, echoes):
+    """Of 40 clients with 10 connections each, all at once over two workers, each has 4."""
+    limits = {"connections_per_source": 4}
+    one = gateway(listening("relay", echoes, limits=limits))
+    with Crowd(one.address("relay"), 400, itertools.repeat("127.0.0.1")) as crowd:
+        for number, client in enumerate(crowd.clients):
+            client.sock.send(line((f"192.0.2.{number % 40}", 1000 + number)))
+        assert crowd.pump_until(lambda: crowd.closed_count == 240)
+        one.wait_connections(160)
+        assert one.closed_counts() == {"refused_source": 240}
+        assert {item["connections"] for item in one.get("/sources?limit=100")["sources"]} == {4}
+        crowd.send(b"0123456789")
+        assert crowd.pump_until(lambda: crowd.received == 1600)
+    one.wait_connections(0)
+    assert one.get("/sources")["sources_current"] == 0
+
+
+@pytest.mark.parametrize("when_down", ["refuse", "wait"])
+def test_servers_are_filled_exactly_by_a_crowd_behind_a_load_balancer(
+    gateway, echoes, when_down
+):
+    """Those without a place are refused, or wait inside until there is one."""
+    a, b = echoes("a", "b")
+    upstream = {"max_connections": 20, "when_down": when_down}
+    one = gateway(relay(a, b, listener={"proxy_protocol": TRUSTED}, **upstream))
+    with Crowd(one.address("relay"), 50, itertools.repeat("127.0.0.1")) as crowd:
+        for number, client in enumerate(crowd.clients):
+            client.sock.send(line((f"192.0.2.{number}", 1)))
+        assert crowd.pump_until(lambda: crowd.received == 2 * 40)
+        assert a.connections == b.connections == 20
+        if when_down == "refuse":
+            assert crowd.pump_until(lambda: crowd.closed_count == 10)
+            assert one.closed_counts() == {"refused_upstream": 10}
+            return
+        one.wait_connections(50)
+        assert crowd.closed_count == 0
+        served = [client for client in crowd.clients if client.received]
+        crowd.leave(served[:15])
+        assert crowd.pump_until(lambda: all(client.received for client in crowd.clients))
+        one.wait_connections(35)
+        assert set(one.closed_counts()) == {"client_closed"}
+    one.wait_connections(0)
+
+
+def test_those_who_leave_right_behind_their_header(gateway, echoes):
+    """Whatever was on its way for them then, nothing of them is left."""
+    server = echoes()
+    settings = relay(server, listener={"proxy_protocol": TRUSTED})
+    one = gateway(settings)
+    for number in range(300):
+        client = connect(one.address("relay"))
+        client.sendall(line((f"192.0.2.{number % 50}", 1)))
+        (reset if number % 2 else socket.socket.close)(client)
+    wait_for(lambda: sum(one.closed_counts().values()), 300, what="clients that are closed")
+    one.wait_connections(0)
+    server.wait_connections(0)
+    wait_for(lambda: upstreams(one)[server.target]["connections"], 0)
+    wait_for(lambda: one.get("/sources")["sources_current"], 0)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from clients import connect, is_closed, read_exactly
+from clients import connect, is_closed, read_exactly, reset
 from gateway import wait_for
 from relay_clients import Guests, greeting, visit
 from servers import QUICK, dead_target, relay, upstreams, wait_upstream
@@ -306,6 +306,61 @@ def test_a_client_that_was_let_in_already_waits_inside(gateway, echoes):
         assert greeting(client) == "a"
         assert read_exactly(client, 8) == b"patience"
     assert one.closed("upstream_failed") == 0
+
+
+def waiting(gateway, server):
+    """A client that was let in, and for which there is no server any more."""
+    server.stop_listening()
+    client = connect(gateway.address("relay"))
+    gateway.wait_connections(1)
+    wait_upstream(gateway, server, "state", "down")
+    return client
+
+
+WAITING = {"health": {**QUICK, "fall": 1}, "when_down": "wait", "retries": 0}
+
+
+@pytest.mark.parametrize("how", ["leaves", "killed", "drained", "late", "stop"])
+def test_the_ends_of_a_client_that_waits_inside(gateway, echoes, how):
+    server = echoes("a")[0]
+    limits = {"first_byte_timeout": "1s"} if how == "late" else {}
+    one = gateway(relay(server, limits=limits, **WAITING))
+    with waiting(one, server) as client:
+        if how == "leaves":
+            reset(client)
+        elif how == "killed":
+            one.ok("DELETE", f"/connections/{one.connection_of(client)['id']}")
+        elif how == "drained":
+            one.ok("POST", "/drain", {"over": 0})
+        elif how == "stop":
+            one.stop()
+            assert is_closed(client)
+            return
+        reason = {"leaves": "client_reset", "late": "first_byte_timeout"}.get(how, how)
+        one.wait_closed(reason, 1)
+        assert how == "leaves" or is_closed(client)
+    one.wait_connections(0)
+    assert one.closed_counts() == {reason: 1}
+    assert upstreams(one)[server.target]["connections"] == 0
+
+
+def test_a_client_that_waits_inside_gets_a_server_that_a_reload_adds(gateway, echoes):
+    a, b = echoes("a", "b")
+    one = gateway(relay(a, **WAITING))
+    with waiting(one, a) as client:
+        one.reload(listeners={"relay": {"upstream": {"servers": [b.target]}}})
+        assert greeting(client) == "b"
+    assert a.target not in upstreams(one)
+
+
+def test_a_client_that_waits_inside_is_closed_when_none_is_to_wait_any_more(gateway, echoes):
+    server = echoes("a")[0]
+    one = gateway(relay(server, **WAITING))
+    with waiting(one, server) as client:
+        one.reload(listeners={"relay": {"upstream": {"when_down": "refuse"}}})
+        assert is_closed(client)
+    one.wait_connections(0)
+    assert set(one.closed_counts()) <= {"upstream_failed", "refused_upstream"}
 
 
 # Servers that go while clients are there.
