@@ -78,7 +78,9 @@ tune_client_capacity(const struct conf *conf, unsigned workers, uint64_t capacit
 	if (workers == 0)
 		return 0;
 	relayed = (needs.relayed + workers - 1) / workers;
-	return workers * (relayed < capacity / 2 ? capacity - relayed : capacity / 2);
+	if (relayed > capacity / 2 || needs.relayed >= conf->limit_connections)
+		return workers * (capacity / 2);
+	return workers * (capacity - relayed);
 }
 
 /* The number `index` of a fact that is known; otherwise 0. */
