@@ -109,6 +109,10 @@ acceptor_on_pause_over(evutil_socket_t fd, short what, void *arg)
 	acceptor->paused = false;
 	metrics_write(acceptor_metric(acceptor, METRIC_ACCEPT_PAUSED), 0);
 	acceptor_wake(acceptor);
+	/* Tried before anybody is told that all is well. */
+	for (size_t i = 0; i < acceptor->n_sockets; i++)
+		if (event_pending(acceptor->sockets[i].event, EV_READ, NULL))
+			event_active(acceptor->sockets[i].event, EV_READ, 0);
 }
 
 /* The kernel has no descriptor or no memory for us. The connection stays in the backlog. */
@@ -141,7 +145,7 @@ acceptor_lacks_server(const struct acceptor *acceptor, unsigned listener)
 	const struct conf_listener *conf = acceptor_conf(acceptor, listener);
 
 	return conf->service == CONF_SERVICE_RELAY &&
-	       conf->upstream_when_down == CONF_WHEN_FULL_WAIT &&
+	       (conf->upstream_when_down == CONF_WHEN_FULL_WAIT || acceptor->unsettled) &&
 	       !upstreams_available(acceptor->upstreams, listener);
 }
 

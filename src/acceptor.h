@@ -19,7 +19,9 @@
 #include "roster.h"
 #include "upstream.h"
 
-#define ACCEPTOR_BURST 256         /* accepts in one turn, for each socket */
+/* Accepts in one turn, for each socket: a message to a worker, so that the one with the fewest
+ * connections has room for all of them. */
+#define ACCEPTOR_BURST FDPASS_FDS_MAX
 #define ACCEPTOR_PAUSE_USEC 100000 /* after EMFILE and the like */
 /* Descriptors that clients do not get, so that there are some for who looks and steers and for a
  * worker that is replaced: so many, but at most an eighth of all. */
@@ -31,7 +33,7 @@ enum acceptor_state {
 	ACCEPTOR_FULL,      /* at a limit, and when_full is wait */
 	ACCEPTOR_RATE,      /* the accept rate is used up for now */
 	ACCEPTOR_NO_WORKER, /* none can take one just now */
-	ACCEPTOR_NO_SERVER, /* none is up and has room, and upstream.when_down is wait */
+	ACCEPTOR_NO_SERVER, /* none is up and has room, and clients are to wait for one */
 	ACCEPTOR_PAUSED,    /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
 	ACCEPTOR_HALTED,    /* draining, recounting or stopping */
 	ACCEPTOR_STATE_COUNT,
@@ -43,7 +45,6 @@ enum acceptor_halt {
 	ACCEPTOR_HALT_RECOUNT = 1 << 1,
 	ACCEPTOR_HALT_STOP = 1 << 2,
 	ACCEPTOR_HALT_RESTORE = 1 << 3,
-	ACCEPTOR_HALT_RESOLVE = 1 << 4, /* the names of servers, at start */
 };
 
 struct acceptor;
@@ -70,6 +71,7 @@ struct acceptor {
 	struct event *pause_event; /* worth another try */
 	unsigned halted;           /* enum acceptor_halt */
 	bool paused;
+	bool unsettled;      /* names of servers may still be found: clients wait for them */
 	bool scarce;         /* descriptors have been, so that some are kept from clients */
 	struct rlimit limit; /* of descriptors, for everything but accepting */
 	struct log_limit pause_log, refuse_log;

@@ -79,8 +79,10 @@ conn_park(const struct conns *conns, const struct conn *conn)
 			record.flags |= CONN_FLAGS_PARKED[i].record;
 	memcpy(record.proto, conn->proto, sizeof(conn->proto));
 	record.proto[PARK_TAG] = conn_listener(conns, conn)->proto->tag;
-	if (conns->proxied[conn_fd(conns, conn)].source.family != ADDR_NONE)
+	if (conns->proxied[conn_fd(conns, conn)].source.family != ADDR_NONE) {
 		record.more_flags |= PARKFILE_PROXIED;
+		record.destination = conns->proxied[conn_fd(conns, conn)].destination;
+	}
 	conn_park_link(conns, conn, &record);
 	return record;
 }
@@ -149,6 +151,8 @@ conn_restore_rest(struct conns *conns, struct conn *conn, const struct parkfile_
 	/* The listener of this name speaks something else now, or leads nowhere any more. */
 	if (record->proto[PARK_TAG] != proto->tag || (bound && !listener->service->relays))
 		return CLOSE_LISTENER_REMOVED;
+	if (conn->state == CONN_HANDSHAKE && !proto->shakes_hands)
+		return CLOSE_PARK_FAILED;
 	return !proto->is_sound || proto->is_sound(conn) ? CLOSE_NONE : CLOSE_PARK_FAILED;
 }
 
@@ -199,7 +203,7 @@ conn_restore(struct conns *conns, int fd, const struct parkfile_record *record, 
 	if (relays)
 		conns->links[fd] = conn_link_as_parked(record, server);
 	if (record->more_flags & PARKFILE_PROXIED)
-		conns->proxied[fd].source = record->peer;
+		conns->proxied[fd] = (struct proxy_header){record->peer, record->destination};
 	wrong = conn_restore_rest(conns, conn, record, waiting);
 	if (wrong != CLOSE_NONE)
 		conn_close(conns, conn, wrong);

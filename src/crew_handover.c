@@ -132,9 +132,15 @@ crew_flush(struct crew *crew)
 	bool all = true;
 
 	for (unsigned i = 0; i < crew->n_members; i++) {
-		if (crew->members[i].n_batch > 0)
-			crew_flush_member(&crew->members[i]);
-		all &= crew->members[i].n_batch == 0;
+		struct crew_member *member = &crew->members[i];
+
+		if (member->n_batch == 0)
+			continue;
+		crew_flush_member(member);
+		/* Its batch was full: the next one may begin before it has answered. */
+		if (member->n_batch == 0)
+			crew_check_room(member);
+		all &= member->n_batch == 0;
 	}
 	crew->starved |= !all;
 	return all;

@@ -74,15 +74,17 @@ struct parkfile_record {
 	uint8_t tries;      /* relayed: servers that did not accept it */
 	uint8_t more_flags; /* enum parkfile_more_flag */
 	uint8_t pad[4];
+	struct addr destination; /* proxied: whom the client wanted */
+	uint8_t pad2[4];
 };
 
 enum parkfile_more_flag {
 	PARKFILE_RELAYED = 1 << 0,   /* `server` and `tries` mean something */
 	PARKFILE_EOF_FIRST = 1 << 1, /* of the client and its server, this one ended first */
-	PARKFILE_PROXIED = 1 << 2,   /* `peer` is what a PROXY header said */
+	PARKFILE_PROXIED = 1 << 2,   /* `peer` and `destination` are what a PROXY header said */
 };
 
-_Static_assert(sizeof(struct parkfile_record) == 96, "88 bytes first, and what came since");
+_Static_assert(sizeof(struct parkfile_record) == 120, "88 bytes first, and what came since");
 
 /* Writing. */
 

@@ -81,6 +81,23 @@ proto_line_send(struct conns *conns, struct conn *conn, const struct conn_messag
 	return conn_write_vectors(conns, conn, vectors, 2);
 }
 
+/* A line that is there whole would have been handed on. */
+static bool
+proto_line_is_sound(const struct conn *conn)
+{
+	size_t kept = proto_framed_kept(conn);
+	char *bytes = malloc(kept + 1);
+	bool sound;
+
+	if (!bytes)
+		return false;
+	if (kept > 0)
+		iobuf_copy(conn->in, bytes, kept);
+	sound = !memchr(bytes, '\n', kept);
+	free(bytes);
+	return sound;
+}
+
 /* The length at the front of what is kept and `data`, which are LENGTH_BYTES together at least. */
 static uint32_t
 proto_length_read(const struct conn *conn, const uint8_t *data)
@@ -121,6 +138,16 @@ proto_length_input(struct conns *conns, struct conn *conn, uint8_t *data, size_t
 	}
 }
 
+/* So would a message of which as many bytes are there as it says. */
+static bool
+proto_length_is_sound(const struct conn *conn)
+{
+	static const uint8_t nothing[LENGTH_BYTES];
+	size_t kept = proto_framed_kept(conn);
+
+	return kept < LENGTH_BYTES || kept - LENGTH_BYTES < proto_length_read(conn, nothing);
+}
+
 static int
 proto_length_send(struct conns *conns, struct conn *conn, const struct conn_message *message)
 {
@@ -140,6 +167,7 @@ const struct proto_ops PROTO_LINE = {
 	.name = "line",
 	.tag = 2,
 	.input = proto_line_input,
+	.is_sound = proto_line_is_sound,
 	.send = proto_line_send,
 };
 
@@ -147,5 +175,6 @@ const struct proto_ops PROTO_LENGTH32 = {
 	.name = "length32",
 	.tag = 3,
 	.input = proto_length_input,
+	.is_sound = proto_length_is_sound,
 	.send = proto_length_send,
 };

@@ -61,7 +61,7 @@ static bool
 restore_is_sound(const struct parkset_file *file, const struct parkfile_record *record)
 {
 	return record->state <= PARKFILE_PROXY && record->peer.family <= ADDR_UNIX &&
-	       parkfile_waiting(&file->file, record);
+	       record->destination.family <= ADDR_UNIX && parkfile_waiting(&file->file, record);
 }
 
 /* Is the next record the client's connection to a server, as it says? */

@@ -28,7 +28,8 @@ supervisor_on_servers_settled(void *context)
 {
 	struct supervisor *supervisor = context;
 
-	acceptor_resume(&supervisor->acceptor, ACCEPTOR_HALT_RESOLVE);
+	supervisor->acceptor.unsettled = false;
+	acceptor_wake(&supervisor->acceptor);
 }
 
 int
@@ -51,8 +52,7 @@ supervisor_init_servers(struct supervisor *supervisor)
 		.failed = supervisor_on_server_failed,
 		.context = supervisor,
 	};
-	/* Until it is known who is behind them, nobody is let in. */
-	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_RESOLVE);
+	supervisor->acceptor.unsettled = true;
 	supervisor_apply_servers(supervisor);
 	return 0;
 }

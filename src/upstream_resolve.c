@@ -410,25 +410,27 @@ upstream_resolve_forget(struct upstream_resolve_name *name)
 void
 upstream_resolve_done(struct upstream_resolve *resolve)
 {
+	if (resolve->settle_event)
+		event_free(resolve->settle_event);
+	resolve->settle_event = NULL;
 	for (unsigned i = 0; resolve->names && i < UPSTREAM_MAX; i++)
 		upstream_resolve_forget(&resolve->names[i]);
 	for (unsigned i = 0; resolve->n_questions > 0 && i < UPSTREAM_RESOLVE_TURNS_MAX; i++)
 		(void)event_base_loop(resolve->base, EVLOOP_NONBLOCK);
 	if (resolve->dns)
 		evdns_base_free(resolve->dns, 0);
-	if (resolve->settle_event)
-		event_free(resolve->settle_event);
 	free(resolve->names);
 	resolve->dns = NULL;
-	resolve->settle_event = NULL;
 	resolve->names = NULL;
 }
 
 void
 upstream_resolve_begin(struct upstream_resolve *resolve)
 {
+	/* Places that were never used stay untouched memory. */
 	for (unsigned i = 0; i < UPSTREAM_MAX; i++)
-		resolve->names[i].is_added = false;
+		if (resolve->names[i].is_in_use)
+			resolve->names[i].is_added = false;
 }
 
 static struct upstream_resolve_name *

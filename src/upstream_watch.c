@@ -219,6 +219,7 @@ upstream_watch_done(struct upstream_watch *watch)
 	if (watch->settle_event)
 		event_free(watch->settle_event);
 	watch->settle_event = NULL;
+	watch->is_settled = true;
 	upstream_check_done(&watch->check);
 	upstream_resolve_done(&watch->resolve);
 }

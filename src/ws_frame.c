@@ -90,15 +90,14 @@ ws_reader_is_last(const struct ws_reader *reader)
 	return reader->head[0] & FIN;
 }
 
-/* What the first two bytes of a head allow to be judged, so that a wrong one is not waited for. */
+/* What the first two bytes of a head allow to be judged, so that a wrong one is not waited for: all
+ * but whether it is masked. */
 static bool
-ws_head_is_legal(const struct ws_reader *reader, const struct ws_rules *rules)
+ws_head_is_legal(const struct ws_reader *reader)
 {
 	enum ws_opcode opcode = ws_reader_opcode(reader);
 
 	if (reader->head[0] & RESERVED) /* 5.2: no extension was agreed on */
-		return false;
-	if (rules->masked != ((reader->head[1] & MASKED) != 0)) /* 5.1 */
 		return false;
 	switch (opcode) {
 	case WS_CONTINUATION: /* 5.4 */
@@ -169,7 +168,10 @@ ws_reader_take_head(struct ws_reader *reader, const struct ws_rules *rules, cons
 			return 0;
 		}
 		reader->head[reader->head_length++] = data[taken++];
-		if (reader->head_length == HEAD_MIN && !ws_head_is_legal(reader, rules))
+		if (reader->head_length != HEAD_MIN)
+			continue;
+		if (rules->masked != ((reader->head[1] & MASKED) != 0) || /* 5.1 */
+			!ws_head_is_legal(reader))
 			return WS_CODE_PROTOCOL_ERROR;
 	}
 	*ret_taken = taken;
@@ -311,17 +313,35 @@ ws_reader_is_idle(const struct ws_reader *reader)
 	return !reader->in_payload && reader->head_length == 0 && reader->message == 0;
 }
 
+/* Within a head: one that was judged, as far as it is here, and not all of it. */
+static bool
+ws_reader_head_is_sound(const struct ws_reader *reader)
+{
+	return reader->control_length == 0 && reader->head_length < ws_head_wanted(reader) &&
+	       (reader->head_length < HEAD_MIN || ws_head_is_legal(reader));
+}
+
+/* Within a payload: a control frame fits into its place, and other payload is of some message. */
+static bool
+ws_reader_payload_is_sound(const struct ws_reader *reader)
+{
+	if (ws_reader_opcode(reader) & CONTROL)
+		return reader->control_length <= WS_CONTROL_MAX &&
+		       reader->left_bytes <= (uint64_t)WS_CONTROL_MAX - reader->control_length;
+	return reader->control_length == 0 && reader->message != 0 &&
+	       reader->left_bytes <= reader->message_bytes;
+}
+
 bool
 ws_reader_is_sound(const struct ws_reader *reader)
 {
-	bool control = reader->in_payload && ws_reader_opcode(reader) & CONTROL;
-
-	return reader->version == 0 && reader->head_length <= WS_HEAD_MAX &&
-	       (reader->message == 0 || reader->message == WS_TEXT ||
-		       reader->message == WS_BINARY) &&
-	       utf8_is_state(reader->utf8) && reader->control_length <= WS_CONTROL_MAX &&
-	       (!control ||
-		       reader->left_bytes <= (uint64_t)WS_CONTROL_MAX - reader->control_length);
+	if (reader->version != 0 || reader->head_length > WS_HEAD_MAX ||
+		!utf8_is_state(reader->utf8))
+		return false;
+	if (reader->message != 0 && reader->message != WS_TEXT && reader->message != WS_BINARY)
+		return false;
+	return reader->in_payload ? ws_reader_payload_is_sound(reader)
+				  : ws_reader_head_is_sound(reader);
 }
 
 size_t

@@ -33,6 +33,7 @@ use_record(const struct control_message *message, const void *record)
 	const struct control_closed *closed = record;
 	const struct control_peer *peer = record;
 	const struct control_details *details = record;
+	const struct control_ask *ask = record;
 
 	switch (message->header.type) {
 	case CONTROL_CLOSED:
@@ -44,6 +45,10 @@ use_record(const struct control_message *message, const void *record)
 		break;
 	case CONTROL_DETAILS:
 		use_peer(&message->header.cidr, &details->peer);
+		break;
+	case CONTROL_IDENTIFIED:
+	case CONTROL_UNSERVED:
+		use_peer(&message->header.cidr, &ask->peer);
 		break;
 	default:
 		break;

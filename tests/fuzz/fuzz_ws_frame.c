@@ -1,8 +1,10 @@
 /*
  * fuzz_ws_frame: whatever the bytes and however they are cut, the reader takes them all or refuses
- * them; the same bytes in one piece give the same messages; what it takes keeps to its rules.
+ * them; the same bytes in one piece give the same messages; what it takes keeps to its rules. And
+ * whatever the reader that another process left, it is found unsound, or reads on without harm.
  *
- * The first byte says how the rest is cut and who reads it.
+ * The first byte says how the rest is cut and who reads it. For the last of these the rest begins with
+ * the reader.
  *
  * Links: ws_frame.c utf8.c
  */
@@ -107,6 +109,28 @@ read_all(const struct ws_rules *rules, const uint8_t *data, size_t size, size_t 
 	return story;
 }
 
+/* As read_piece(), of which only the harm that it does is looked at: a sanitizer sees it. */
+static void
+read_on(const struct ws_rules *rules, const uint8_t *data, size_t size)
+{
+	struct ws_reader *reader = malloc(sizeof(*reader));
+	uint8_t *bytes = malloc(size);
+	struct ws_event event;
+	size_t at = 0;
+
+	memcpy(reader, data, sizeof(*reader));
+	memcpy(bytes, data + sizeof(*reader), size - sizeof(*reader));
+	size -= sizeof(*reader);
+	if (ws_reader_is_sound(reader))
+		do {
+			at += ws_reader_next(reader, rules, bytes + at, size - at, &event);
+			if (at > size || event.length > size + WS_CONTROL_MAX)
+				abort();
+		} while (event.type != WS_EVENT_MORE && event.type != WS_EVENT_ERROR);
+	free(bytes);
+	free(reader);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -124,5 +148,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* A wrong text is told up to the piece that is wrong. */
 	if (!whole.error && whole.hash != pieces.hash)
 		abort();
+	if (size > 1 + sizeof(struct ws_reader))
+		read_on(&rules, data + 1, size - 1);
 	return 0;
 }

@@ -6,6 +6,7 @@ import resource
 import pytest
 
 from gateway import Gateway
+from keeper import Keeper
 
 LOG_SHOWN = 30000  # characters
 DESCRIPTORS = 20000  # some tests are ten thousand clients; a login shell often allows 1024
@@ -55,3 +56,26 @@ def gateway(request):
                 break
             if one.process.poll() is None:
                 one.stop()
+
+
+@pytest.fixture
+def keeper(tmp_path, request):
+    """Makes keepers: keeper("echo", "hold") opens these listeners."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*sockets):
+            one = Keeper(tmp_path, sockets)
+            stack.callback(one.close)
+            started = one.start
+
+            def start(*args, **options):
+                gateway = started(*args, **options)
+                logs = request.node.stash.setdefault(GATEWAYS, [])
+                if gateway not in logs:
+                    logs.append(gateway)
+                return gateway
+
+            one.start = start
+            return one
+
+        yield make

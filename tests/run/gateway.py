@@ -86,6 +86,18 @@ def process_runs(pid):
     return process_state(pid) not in ("", "Z")
 
 
+@contextlib.contextmanager
+def stopped(pid):
+    """The process hangs meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: process_state(pid), "T")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 def cpu_seconds(pid):
     """User and system time that the process has used."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -213,7 +213,7 @@ def test_drain_and_resume(one):
         assert not one.stats()["draining"]
         assert one.ok("POST", "/drain")["over_seconds"] == 0
         assert crowd.pump_until(lambda: crowd.open_count == 0)
-        assert one.closed("drained") == 11
+        one.wait_closed("drained", 11)
         assert one.ok("POST", "/resume") == {"draining": False}
         crowd.add(1)
         one.wait_connections(1)
@@ -447,9 +447,9 @@ def test_numbers_agree_after_a_worker_is_lost(one):
         one.wait_connections(20)
         subprocess.run(["kill", "-9", str(one.worker_pids()[0])], check=True)
         assert crowd.pump_until(lambda: crowd.closed_count == 10)
+        one.wait_closed("worker_lost", 10)
         one.wait_metric("workers_current", 2)
         check_invariants(one.stats())
-        assert one.closed("worker_lost") == 10
         assert one.metric("worker_restarts_total") == 1
 
 

@@ -90,7 +90,7 @@ def test_a_handshake_byte_by_byte_is_a_handshake(gateway):
         while not answer.endswith(b"\x81\x05hello"):
             answer += client.recv(1000)
         assert answer.startswith(b"HTTP/1.1 101 ")
-    assert one.metric("queued_bytes_current") == 0
+    one.wait_metric("queued_bytes_current", 0)
 
 
 def test_half_a_handshake_counts_as_queued(gateway):
@@ -101,7 +101,7 @@ def test_half_a_handshake_counts_as_queued(gateway):
         assert one.connections()[0]["state"] == "handshake"
         assert one.connections()[0]["queued_bytes"] == 100
     one.wait_metric("queued_bytes_current", 0)
-    assert one.closed("client_closed") == 1
+    one.wait_closed("client_closed", 1)
 
 
 # How the rest is refused.

@@ -56,6 +56,13 @@ install_debs() {
 		</dev/null >>apt.log 2>&1 || { tail -n 30 apt.log; return 1; }
 }
 
+# rebuild VERSION: the same package, of another version.
+rebuild() {
+	dpkg-deb --raw-extract debs/millgate_*.deb rebuilt &&
+		sed -i "s/^Version: .*/Version: $1/" rebuilt/DEBIAN/control &&
+		dpkg-deb --root-owner-group --build rebuilt "millgate-$1.deb" && rm -r rebuilt
+}
+
 # property NAME [UNIT]
 property() {
 	systemctl show --value --property="$1" "${2:-millgate.service}"

@@ -329,6 +329,31 @@ test_5_7_the_heads_of_the_rfcs_examples_are_written(void **state)
 	assert_memory_equal(head, "\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10);
 }
 
+static void
+test_5_7_the_examples_of_the_rfc_are_read(void **state)
+{
+	static char payload[65536];
+
+	(void)state;
+	put("\x81\x05\x48\x65\x6c\x6c\x6f", 7);
+	assert_data_of(&CLIENT, WS_TEXT, true, true, "Hello", 5);
+	put("\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11);
+	assert_data(WS_TEXT, true, true, "Hello");
+	put("\x01\x03\x48\x65\x6c\x80\x02\x6c\x6f", 9);
+	assert_data_of(&CLIENT, WS_TEXT, true, false, "Hel", 3);
+	assert_data_of(&CLIENT, WS_TEXT, false, true, "lo", 2);
+	put("\x89\x05\x48\x65\x6c\x6c\x6f", 7);
+	assert_int_equal(next_event(&CLIENT).type, WS_EVENT_PING);
+	put("\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11);
+	assert_control(WS_EVENT_PONG, "Hello");
+	put("\x82\x7e\x01\x00", 4);
+	put(payload, 256);
+	assert_data_of(&CLIENT, WS_BINARY, true, true, payload, 256);
+	put("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10);
+	put(payload, 65536);
+	assert_data_of(&CLIENT, WS_BINARY, true, true, payload, 65536);
+}
+
 int
 main(void)
 {
@@ -359,6 +384,7 @@ main(void)
 		TEST(test_7_1_6_a_reason_that_is_too_long_is_cut_between_characters),
 		TEST(test_7_1_5_what_is_put_is_what_is_read),
 		TEST(test_5_7_the_heads_of_the_rfcs_examples_are_written),
+		TEST(test_5_7_the_examples_of_the_rfc_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,6 +300,21 @@ test_a_reader_from_elsewhere_is_looked_at(void **state)
 	ASSERT_UNSOUND(utf8 = 200);
 	ASSERT_UNSOUND(control_length = WS_CONTROL_MAX + 1);
 	ASSERT_UNSOUND(left_bytes = WS_CONTROL_MAX - 2);
+	set_up(NULL);
+	put("\x81\xfe\x01", 3);
+	assert_more();
+	assert_true(ws_reader_is_sound(&reader));
+	ASSERT_UNSOUND(head[0] = FIN | WS_PING);
+	ASSERT_UNSOUND(head[0] = FIN | WS_CONTINUATION);
+	ASSERT_UNSOUND(head[0] = FIN | 0x40 | WS_TEXT);
+	ASSERT_UNSOUND(head_length = 8);
+	ASSERT_UNSOUND(control_length = 1);
+	put("\x00\x37\xfa\x21\x3d\x7f", 6);
+	assert_data(WS_TEXT, true, false, "H");
+	assert_true(ws_reader_is_sound(&reader));
+	ASSERT_UNSOUND(left_bytes = 257);
+	ASSERT_UNSOUND(message = 0);
+	ASSERT_UNSOUND(control_length = 1);
 #undef ASSERT_UNSOUND
 }
 

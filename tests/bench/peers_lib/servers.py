@@ -210,6 +210,7 @@ http {{
     server {{
         listen {target} backlog=65535 so_keepalive=5m::;
         location / {{ nchan_subscriber websocket; nchan_channel_id bench; }}
+        location = /publish {{ nchan_publisher; nchan_channel_id bench; nchan_message_buffer_length 1; }}
     }}
 }}
 """

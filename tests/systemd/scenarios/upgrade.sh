@@ -1,12 +1,5 @@
 # Upgrade, removal, purge, and back again.
 
-# rebuild VERSION: the same package, of another version.
-rebuild() {
-	dpkg-deb --raw-extract debs/millgate_*.deb rebuilt &&
-		sed -i "s/^Version: .*/Version: $1/" rebuilt/DEBIAN/control &&
-		dpkg-deb --root-owner-group --build rebuilt "millgate-$1.deb" && rm -r rebuilt
-}
-
 find_millgate() {
 	find / -xdev -iname '*millgate*' -not -path '/scenario/*' -not -path '/var/log/*' \
 		-not -path '/proc/*' -not -path '/sys/*'

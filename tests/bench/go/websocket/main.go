@@ -2,8 +2,10 @@
 // millgate against: a goroutine and a buffered reader for each connection.
 //
 //	websocket -listen 127.0.0.1:7000 -mode echo
+//	websocket -listen 127.0.0.1:7001 -mode hold -interval 10s -payload aaaaaaaaaa
 //
-// echo sends messages back, hold discards them. Frames must be whole messages of at most 64 KiB, as
+// echo sends messages back, hold discards them and sends the payload at each interval: the read deadline
+// is the heartbeat's timer, so that a connection costs one goroutine. Frames must be whole messages of at most 64 KiB, as
 // millgate-bench sends them; no more of RFC 6455 than that is here. Prints READY once it listens.
 package main
 
@@ -19,11 +21,14 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"time"
 )
 
 const (
 	guid       = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 	payloadMax = 65536
+	opText     = 0x1
 	opClose    = 0x8
 	opPing     = 0x9
 	opPong     = 0xa
@@ -76,12 +81,36 @@ func writeFrame(writer *bufio.Writer, opcode byte, payload []byte) error {
 	return writer.Flush()
 }
 
-func serve(conn net.Conn, stream *bufio.ReadWriter, echo bool) {
+type beat struct {
+	interval time.Duration // 0: none
+	payload  []byte
+}
+
+// await waits for the first byte of a frame, and sends the heartbeats that fall due meanwhile.
+func await(conn net.Conn, stream *bufio.ReadWriter, beat beat, due *time.Time) error {
+	for {
+		if beat.interval > 0 {
+			conn.SetReadDeadline(*due)
+		}
+		_, err := stream.Peek(1)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			conn.SetReadDeadline(time.Time{})
+			return err
+		}
+		if err := writeFrame(stream.Writer, opText, beat.payload); err != nil {
+			return err
+		}
+		*due = due.Add(beat.interval)
+	}
+}
+
+func serve(conn net.Conn, stream *bufio.ReadWriter, echo bool, beat beat) {
 	defer conn.Close()
 	var buffer []byte
+	due := time.Now().Add(beat.interval)
 	for {
 		// Nobody keeps a buffer for the largest message while nothing comes.
-		if _, err := stream.Peek(1); err != nil {
+		if err := await(conn, stream, beat, &due); err != nil {
 			return
 		}
 		if buffer == nil {
@@ -109,7 +138,10 @@ func serve(conn net.Conn, stream *bufio.ReadWriter, echo bool) {
 func main() {
 	address := flag.String("listen", "127.0.0.1:7000", "where to listen")
 	mode := flag.String("mode", "hold", "hold or echo")
+	interval := flag.Duration("interval", 0, "hold: between heartbeats; 0 for none")
+	payload := flag.String("payload", "aaaaaaaaaa", "hold: what a heartbeat is")
 	flag.Parse()
+	beat := beat{*interval, []byte(*payload)}
 	listener, err := net.Listen("tcp", *address)
 	if err != nil {
 		log.Fatal(err)
@@ -124,7 +156,7 @@ func main() {
 			"Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 			base64.StdEncoding.EncodeToString(hash[:]))
 		stream.Flush()
-		go serve(conn, stream, *mode == "echo")
+		go serve(conn, stream, *mode == "echo", beat)
 	}
 	fmt.Println("READY")
 	log.Fatal(http.Serve(listener, http.HandlerFunc(handler)))

@@ -1,0 +1,193 @@
+"""Restarts in which something goes wrong: who can be kept is kept, and the gateway starts."""
+
+import os
+import signal
+import struct
+import time
+
+import pytest
+
+from clients import Crowd, connect, is_closed
+from gateway import wait_for
+from parkfile import memory_file, stored_bytes
+from restarts import KILLED, check_echo, config
+from streams import Streams
+
+
+def test_bad_configuration_loses_nothing(keeper):
+    one = keeper("echo")
+    gateway = one.start(config())
+    clients = [connect(one.addresses["echo"]) for _ in range(5)]
+    gateway.wait_connections(5)
+    one.end()
+    good = gateway.config["workers"]
+    for _ in range(3):
+        gateway.config["workers"] = "many"
+        one.start(wait=False)
+        assert gateway.process.wait(20) == 75, "try again"
+        assert "workers: found" in gateway.log()
+        assert len(one.parked()) == 5
+    gateway.config["workers"] = good
+    one.start()
+    for client in clients:
+        check_echo(client)
+
+
+def test_supervisor_that_is_killed_while_it_takes_up_connections(keeper):
+    """Some are in its hands, some with workers, some still parked: no stream gets another's bytes."""
+    one = keeper("echo")
+    gateway = one.start(config(3))
+    with Streams(one.addresses["echo"], 4000) as streams:
+        gateway.wait_connections(4000)
+        for delay in range(0, 30, 3):
+            one.end()
+            one.start(wait=False)
+            wait_for(lambda: gateway.children(), bool)
+            time.sleep(delay / 1000)
+            one.end(**KILLED)
+            one.start()
+        errors = streams.settle()
+        assert set(errors.values()) <= {"closed", "[Errno 104] Connection reset by peer"}
+        lost = gateway.closed("park_failed")
+        assert lost == len(errors)
+        assert lost <= 10 * 3 * 253
+        assert gateway.metric("connections_current") == 4000 - lost
+
+
+def test_stop_while_it_takes_up_connections(keeper):
+    one = keeper("echo")
+    gateway = one.start(config(3))
+    with Streams(one.addresses["echo"], 3000) as streams:
+        gateway.wait_connections(3000)
+        for delay in range(0, 20, 2):
+            one.end()
+            one.start(wait=False)
+            wait_for(lambda: gateway.children(), bool)
+            time.sleep(delay / 1000)
+            one.end()
+            one.start()
+        assert streams.settle() == {}
+        assert gateway.metric("connections_current") == 3000
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (lambda data: b"x" + data[1:], 'does not begin with "millgate"'),
+        (lambda data: data[:8] + struct.pack("I", 99) + data[12:], "version 99, known are 1"),
+        (lambda data: data[: len(data) // 2], "cut off"),
+        (lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:], "checksum"),
+        (lambda data: b"", "empty"),
+    ],
+    ids=["magic", "newer", "truncated", "flipped", "empty"],
+)
+def test_state_that_cannot_be_read(keeper, what, says):
+    """Who is in it is closed; all others go on."""
+    one = keeper("echo")
+    gateway = one.start(config(2))
+    clients = [connect(one.addresses["echo"]) for _ in range(10)]
+    wait_for(lambda: [c["state"] for c in gateway.connections()], ["open"] * 10)
+    of_worker = {c["peer"]: c["worker"] for c in gateway.connections()}
+    one.end()
+    one.replace("park/1/1/state", memory_file(what(stored_bytes(one, "park/1/1/state"))))
+    one.start()
+    for client in clients:
+        host, port = client.getsockname()
+        if of_worker[f"{host}:{port}"] == 1:
+            assert is_closed(client)
+        else:
+            check_echo(client)
+    assert says in gateway.log()
+    assert gateway.closed_counts() == {"park_failed": 5}
+    assert gateway.metric("connections_accepted_total") == 10
+
+
+def test_state_that_is_no_sealed_file(keeper):
+    one = keeper("echo")
+    gateway = one.start(config(1))
+    client = connect(one.addresses["echo"])
+    gateway.wait_connections(1)
+    one.end()
+    data = stored_bytes(one, "park/1/0/state")
+    one.replace("park/1/0/state", memory_file(data, seal=False))
+    one.start()
+    assert is_closed(client)
+    assert "not a sealed file" in gateway.log()
+
+
+@pytest.mark.parametrize("what", ["1", "state"])
+def test_a_part_that_is_missing(keeper, what):
+    one = keeper("echo")
+    gateway = one.start(config(2))
+    clients = [connect(one.addresses["echo"]) for _ in range(10)]
+    gateway.wait_connections(10)
+    one.end()
+    assert one.drop(lambda name: name == f"park/1/1/{what}") == 1
+    one.start()
+    gateway.wait_connections(5)
+    assert gateway.closed_counts() == {"park_failed": 5}
+    alive = [client for client in clients if not is_closed(client, 0.2)]
+    assert len(alive) == 5
+    for client in alive:
+        check_echo(client)
+
+
+def test_berths_and_states_that_do_not_belong_together(keeper):
+    """The states of two workers change places: nobody gets another's connection."""
+    one = keeper("echo")
+    gateway = one.start(config(2))
+    clients = [connect(one.addresses["echo"]) for _ in range(10)]
+    gateway.wait_connections(10)
+    one.end()
+    names = ("park/1/0/state", "park/1/1/state")
+    states = [memory_file(stored_bytes(one, name)) for name in names]
+    for name, fd in zip(names, reversed(states)):
+        one.replace(name, fd)
+    one.start()
+    assert all(is_closed(client) for client in clients)
+    assert gateway.closed_counts() == {"park_failed": 10}
+
+
+def test_descriptors_with_other_names(keeper):
+    """What somebody else put into the store is no reason not to start."""
+    one = keeper("echo")
+    gateway = one.start(config())
+    client = connect(one.addresses["echo"])
+    gateway.wait_connections(1)
+    one.end()
+    with one.lock:
+        one.store += [(name, memory_file(b"?")) for name in ("park/x", "park/1/2/3/4", "park/")]
+    one.start()
+    check_echo(client)
+    assert "means nothing here" in gateway.log()
+
+
+def test_dead_worker_loses_its_own_connections_only(keeper):
+    one = keeper("echo")
+    gateway = one.start(config(2))
+    clients = [connect(one.addresses["echo"]) for _ in range(10)]
+    gateway.wait_connections(10)
+    os.kill(gateway.worker_pids()[0], signal.SIGKILL)
+    gateway.wait_closed("worker_lost", 5)
+    one.restart()
+    assert gateway.metric("connections_current") == 5
+    assert sum(not is_closed(client, 0.2) for client in clients) == 5
+    assert gateway.closed_counts() == {"worker_lost": 5}
+
+
+def test_fewer_descriptors_than_connections(keeper):
+    one = keeper("echo")
+    gateway = one.start(config(2, limits={"connections": 1000}))
+    with Crowd(one.addresses["echo"], 200) as crowd:
+        gateway.wait_connections(200)
+        gateway.config["workers"] = 1
+        one.end()
+        one.start(nofile=128)
+        room = gateway.metric("connections_capacity")
+        assert room < 128
+        assert gateway.metric("connections_current") == room
+        # The supervisor has no room for all of a berth's message either: the kernel drops the rest.
+        closed = gateway.closed_counts()
+        assert closed.keys() <= {"handover_failed", "park_failed"}
+        assert sum(closed.values()) == 200 - room
+        assert crowd.pump_until(lambda: crowd.closed_count == 200 - room)

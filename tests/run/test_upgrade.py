@@ -1,0 +1,120 @@
+"""Upgrades in place, by SIGUSR2 and the admin socket; and those that are refused."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from clients import connect
+from gateway import MILLGATED, wait_for
+from restarts import check_echo, config, ids
+from streams import Streams
+
+
+def test_upgrade_without_systemd(gateway):
+    one = gateway(config(3))
+    with Streams(one.address("echo"), 200) as streams:
+        before, descriptors = ids(one), len(os.listdir(f"/proc/{one.pid}/fd"))
+        for count in range(1, 11):
+            os.kill(one.pid, signal.SIGUSR2)
+            one.wait_metric("connections_restored_total", 200 * count)
+            moved = streams.progress()
+            wait_for(streams.progress, lambda now: now > moved + 200 * 100)
+        assert ids(one) == before
+        assert streams.settle() == {}
+    one.wait_connections(0)
+    assert abs(len(os.listdir(f"/proc/{one.pid}/fd")) - descriptors) <= 1
+
+
+# Upgrades that are refused.
+
+
+def test_upgrade_to_a_program_that_refuses(gateway, tmp_path):
+    one = gateway(config())
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    one.config["workers"] = -1
+    one.write_config()
+    status, answer = one.admin("POST", "/upgrade")
+    assert status == 422
+    assert "workers: found -1" in answer["error"]
+    os.kill(one.pid, signal.SIGUSR2)
+    one.wait_log("no upgrade: .*\n(.*\n)*.*no upgrade")
+    check_echo(client)
+    assert one.metric("connections_restored_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (None, "No such file"),
+        ("#!/bin/sh\nexit 3\n", "ended with status 3"),
+        ("#!/bin/sh\nkill -9 $$\n", "ended with signal 9"),
+        ("#!/nonexistent/interpreter\n", "No such file"),
+        ("nonsense", "Exec format error"),
+    ],
+    ids=["gone", "fails", "killed", "interpreter", "format"],
+)
+def test_upgrade_to_no_program(gateway, tmp_path, script, says):
+    program = tmp_path / "millgated"
+    program.write_bytes(MILLGATED.read_bytes())
+    program.chmod(0o755)
+    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    program.unlink()
+    if script is not None:
+        program.write_text(script)
+        program.chmod(0o755)
+    status, answer = one.admin("POST", "/upgrade")
+    assert status in (422, 503)
+    assert says in answer["error"]
+    check_echo(client)
+
+
+def test_upgrade_after_the_program_was_replaced(gateway, tmp_path):
+    """As a package does it: another file under the same name."""
+    program, fresh = tmp_path / "millgated", tmp_path / "fresh"
+    for path in (program, fresh):
+        path.write_bytes(MILLGATED.read_bytes())
+        path.chmod(0o755)
+    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    fresh.rename(program)
+    assert one.ok("POST", "/upgrade") == {"program": str(program)}
+    one.wait_metric("connections_restored_total", 1)
+    assert os.readlink(f"/proc/{one.pid}/exe") == str(program)
+    check_echo(client)
+
+
+def test_program_that_starts_the_check_but_not_the_gateway(gateway, tmp_path):
+    """Says yes and then does not run: the program that runs goes on, with all connections."""
+    program = tmp_path / "millgated"
+    program.write_bytes(MILLGATED.read_bytes())
+    program.chmod(0o755)
+    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    program.unlink()
+    program.write_text("#!/bin/sh\nrm $0\nexit 0\n")
+    program.chmod(0o755)
+    assert one.admin("POST", "/upgrade")[0] == 200
+    one.wait_metric("connections_restored_total", 1)
+    check_echo(client)
+    assert "going on with the program that runs" in one.log()
+
+
+def test_terminated_while_it_upgrades(keeper):
+    one = keeper("echo")
+    gateway = one.start(config())
+    with Streams(one.addresses["echo"], 500) as streams:
+        gateway.wait_connections(500)
+        for delay in range(0, 16, 2):
+            os.kill(gateway.pid, signal.SIGUSR2)
+            time.sleep(delay / 1000)
+            one.end()
+            one.start()
+        assert streams.settle() == {}
+        assert gateway.metric("connections_current") == 500
