@@ -491,7 +491,7 @@ def test_state_that_cannot_be_read(keeper, what, says):
     one = keeper("echo")
     gateway = one.start(config(2))
     clients = [connect(one.addresses["echo"]) for _ in range(10)]
-    gateway.wait_connections(10)
+    wait_for(lambda: [c["state"] for c in gateway.connections()], ["open"] * 10)
     of_worker = {c["peer"]: c["worker"] for c in gateway.connections()}
     one.end()
     one.replace("park/1/1/state", memory_file(what(stored_bytes(one, "park/1/1/state"))))
