@@ -214,7 +214,9 @@ tune_run_row(struct tune_run *run, enum tune_row row)
 {
 	const struct tune_row_info *info = tune_row_info(row);
 	uint64_t wanted = run->demands[row].wanted, now = 0;
-	bool known, holds, optional = info->verdict == TUNE_HARMFUL || info->rule == TUNE_UNUSED;
+	bool known, holds;
+	bool optional = info->verdict == TUNE_HARMFUL || info->rule == TUNE_UNUSED ||
+			info->where == TUNE_BOOT;
 	struct tune_finding *finding;
 
 	known = tune_row_number(run, info, &now);
