@@ -3,6 +3,7 @@
  *
  * Process: S.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "log.h"
@@ -45,15 +46,29 @@ supervisor_listener_name(const struct supervisor *supervisor, const struct upstr
 	return supervisor->conf->listeners[upstream->listener].name;
 }
 
+/* "127.0.0.1:8080", "app.example:9000 (192.0.2.1:9000)". Returns buf. */
+#define SERVER_TEXT_MAX (UPSTREAM_NAME_MAX + UPSTREAM_ADDRESS_TEXT_MAX + 4)
+static const char *
+supervisor_server_text(const struct upstream *upstream, char buf[static SERVER_TEXT_MAX])
+{
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	if (strcmp(upstream_format(upstream, address), upstream->name) == 0)
+		snprintf(buf, SERVER_TEXT_MAX, "%s", address);
+	else
+		snprintf(buf, SERVER_TEXT_MAX, "%s (%s)", upstream->name, address);
+	return buf;
+}
+
 static void
 supervisor_log_disabled(
 	const struct supervisor *supervisor, const struct upstream *upstream, bool disabled)
 {
 	struct log_context context = {.listener = supervisor_listener_name(supervisor, upstream)};
-	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+	char server[SERVER_TEXT_MAX];
 
-	log_info(&context, "%s: server %s (%s) is %s", context.listener, upstream->name,
-		upstream_format(upstream, address),
+	log_info(&context, "%s: server %s is %s", context.listener,
+		supervisor_server_text(upstream, server),
 		disabled ? "disabled: it gets no new clients" : "enabled");
 }
 
@@ -125,15 +140,15 @@ supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *li
 
 	for (size_t i = 0; i < n; i++) {
 		const struct upstream *upstream = &supervisor->upstreams->items[numbers[i]];
-		char address[UPSTREAM_ADDRESS_TEXT_MAX];
+		char server[SERVER_TEXT_MAX];
 
 		if (!upstream->wanted || upstream->disabled || !upstream->down)
 			continue;
 		if (n_down++ < SERVER_WARNINGS_MAX)
 			json_array_append_new(
-				list, json_sprintf("listener %s: server %s (%s) is down",
+				list, json_sprintf("listener %s: server %s is down",
 					      supervisor_listener_name(supervisor, upstream),
-					      upstream->name, upstream_format(upstream, address)));
+					      supervisor_server_text(upstream, server)));
 	}
 	if (n_down > SERVER_WARNINGS_MAX)
 		json_array_append_new(list,

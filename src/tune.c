@@ -78,7 +78,9 @@ tune_client_capacity(const struct conf *conf, unsigned workers, uint64_t capacit
 	if (workers == 0)
 		return 0;
 	relayed = (needs.relayed + workers - 1) / workers;
-	return workers * (relayed < capacity / 2 ? capacity - relayed : capacity / 2);
+	if (relayed > capacity / 2 || needs.relayed >= conf->limit_connections)
+		return workers * (capacity / 2);
+	return workers * (capacity - relayed);
 }
 
 /* The number `index` of a fact that is known; otherwise 0. */
@@ -212,7 +214,9 @@ tune_run_row(struct tune_run *run, enum tune_row row)
 {
 	const struct tune_row_info *info = tune_row_info(row);
 	uint64_t wanted = run->demands[row].wanted, now = 0;
-	bool known, holds, optional = info->verdict == TUNE_HARMFUL || info->rule == TUNE_UNUSED;
+	bool known, holds;
+	bool optional = info->verdict == TUNE_HARMFUL || info->rule == TUNE_UNUSED ||
+			info->where == TUNE_BOOT;
 	struct tune_finding *finding;
 
 	known = tune_row_number(run, info, &now);

@@ -56,6 +56,18 @@ tune_facts_read_sysctl(struct tune_facts *facts, const char *root, const char *k
 	return r;
 }
 
+/* Of a table that a namespace shares with the machine the kernel shows the negative size. */
+static int
+tune_facts_read_boot(struct tune_facts *facts, const char *root, const char *key)
+{
+	int r = tune_facts_read_sysctl(facts, root, key);
+	const char *text = tune_fact_text(facts, key);
+
+	if (r < 0 || !text || *text != '-')
+		return r;
+	return json_object_set_new(facts->values, key, json_string(text + 1)) < 0 ? -ENOMEM : 0;
+}
+
 static int
 tune_facts_read_sysctls(struct tune_facts *facts, const char *root, const struct conf *conf)
 {
@@ -64,6 +76,8 @@ tune_facts_read_sysctls(struct tune_facts *facts, const char *root, const struct
 	for (enum tune_row row = 0; row < TUNE_ROW_COUNT && r == 0; row++)
 		if (tune_row_info(row)->where == TUNE_SYSCTL)
 			r = tune_facts_read_sysctl(facts, root, tune_row_info(row)->key);
+		else if (tune_row_info(row)->where == TUNE_BOOT)
+			r = tune_facts_read_boot(facts, root, tune_row_info(row)->key);
 	for (size_t i = 0; i < conf->sysctl_want.n && r == 0; i++)
 		r = tune_facts_read_sysctl(facts, root, conf->sysctl_want.items[i].key);
 	return r;

@@ -309,6 +309,7 @@ tune_where_name(enum tune_where where)
 	static const char *const names[] = {
 		[TUNE_SYSCTL] = "sysctl",
 		[TUNE_UNIT] = "unit",
+		[TUNE_BOOT] = "boot",
 		[TUNE_MACHINE] = "machine",
 		[TUNE_CONFIG] = "config",
 	};

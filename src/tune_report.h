@@ -15,7 +15,8 @@
 enum tune_where {
 	TUNE_SYSCTL,
 	TUNE_UNIT,    /* a directive of the systemd unit */
-	TUNE_MACHINE, /* neither can help */
+	TUNE_BOOT,    /* as TUNE_SYSCTL, but set by the kernel's command line alone */
+	TUNE_MACHINE, /* none of them can help */
 	TUNE_CONFIG,  /* a key of the configuration */
 };
 

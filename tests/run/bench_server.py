@@ -10,19 +10,10 @@ import struct
 import subprocess
 import threading
 
+from gateway import free_port
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = str(pathlib.Path(os.environ.get("MILLGATE_BUILD", ROOT)) / "millgate-bench")
-
-
-def free_port():
-    """A port that no outgoing connection is given."""
-    for port in range(20000 + os.getpid() % 10000, 32000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise RuntimeError("no port is free")
 
 
 class Server:

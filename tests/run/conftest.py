@@ -18,7 +18,10 @@ GATEWAYS = pytest.StashKey[list]()
 FAILED = pytest.StashKey[bool]()
 
 
-def pytest_configure():
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "alone: it measures time or the machine, so that nothing may run beside it"
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:

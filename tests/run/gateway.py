@@ -30,14 +30,24 @@ SANITIZER_ENVIRONMENT = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 
-_ports = itertools.cycle(range(20000, 32000))
-for _ in range(os.getpid() * 131 % 12000):
-    next(_ports)
+
+def own_ports():
+    """The ports of this process, of those outside the range that outgoing connections are given."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    n = 12000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    first = 20000 + int(worker) * n
+    # Somebody else may run the same tests.
+    start = os.getpid() * 131 % n
+    return [first + (start + i) % n for i in range(n)]
+
+
+OWN_PORTS = own_ports()
+_ports = itertools.cycle(OWN_PORTS)
 
 
 def free_port():
-    """A TCP port that is free now, outside the range that outgoing connections are given."""
-    for port in itertools.islice(_ports, 12000):
+    """A TCP port that is free now, and was not given before, as long as that is possible."""
+    for port in itertools.islice(_ports, len(OWN_PORTS)):
         with socket.socket(socket.AF_INET6) as probe:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

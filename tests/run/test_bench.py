@@ -224,6 +224,7 @@ def test_echo_of_any_size(size):
     assert result["echo_mismatches"] == result["echo_unanswered"] == 0
 
 
+@pytest.mark.alone
 def test_echo_open_loop_keeps_its_rate():
     with Server(echo) as server:
         result = report("-n", 30, "-p", 2, "-w", "echo", "-R", 500, "-d", 2, server.target)
@@ -232,6 +233,7 @@ def test_echo_open_loop_keeps_its_rate():
     assert result["send_lag_seconds"]["count"] == result["echoes"]
 
 
+@pytest.mark.alone
 def test_echo_latency_counts_from_when_a_message_was_due():
     """A stall of half a second in two delays a quarter of the messages, not one of each
     connection."""
@@ -279,6 +281,7 @@ def test_echo_goes_on_while_connections_churn():
     assert result["echo_mismatches"] == result["echo_unanswered"] == result["lost"] == 0
 
 
+@pytest.mark.alone
 def test_receive_measures_heartbeats():
     with Server(heartbeat) as server:
         result = report(
@@ -300,6 +303,7 @@ def test_receive_measures_heartbeats():
     assert result["longest_silence_seconds"] < 1
 
 
+@pytest.mark.alone
 def test_receive_coalesced_misses_nothing():
     with Server(heartbeat) as server:
         result = report(
@@ -333,6 +337,7 @@ def test_receive_while_some_churn():
     assert abs(result["heartbeats_received"] - result["heartbeats_due"]) < 60
 
 
+@pytest.mark.alone
 def test_receive_notices_silence():
     with Server(hold) as server:
         result = report(
@@ -389,6 +394,7 @@ def test_storm(reset):
     assert result["reconnect_seconds"]["count"] == 100
 
 
+@pytest.mark.alone
 def test_storm_with_backoff_is_spread():
     with Server(hold) as server:
         result = report("-n", 100, "-w", "storm", "--backoff", "1s:5s", server.target)
@@ -441,12 +447,14 @@ def test_source_range():
     assert {host for host, _ in server.peers} == {f"127.77.0.{i}" for i in range(1, 15)}
 
 
+@pytest.mark.alone
 def test_rate_of_connects():
     with Server(hold) as server:
         result = report("-n", 100, "-p", 2, "-r", 200, "-d", 0, server.target)
     assert 0.45 <= result["connect_seconds"] <= 0.8
 
 
+@pytest.mark.alone
 def test_csv_has_a_line_for_each_second(tmp_path):
     path = tmp_path / "seconds.csv"
     with Server(echo) as server:
@@ -570,6 +578,7 @@ def test_quiet_says_nothing_on_stderr():
     assert done.stderr == ""
 
 
+@pytest.mark.alone
 def test_memory_of_the_server():
     with Server(hold) as server:
         result = report("-n", 100, "-d", 0.2, "--pid", os.getpid(), server.target)

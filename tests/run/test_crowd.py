@@ -53,6 +53,7 @@ def test_hand_over_is_fair(gateway):
         assert len(one.connections("worker=2&listener=other&limit=1000")) == 1000
 
 
+@pytest.mark.alone
 def test_heartbeats_are_an_even_stream(gateway):
     interval, rounds, buckets = 2.0, 3, 10
     heartbeat = {"interval": interval, "payload": "beat\n"}

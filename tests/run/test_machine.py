@@ -1,5 +1,6 @@
 """Tuning for another machine: millgated --tune --machine, and the example made by it."""
 
+import ast
 import json
 import os
 import shutil
@@ -80,6 +81,40 @@ def test_a_file_that_is_none(text, expected, tmp_path):
         machine.write_text(text)
     out, err = run(MILLGATED, "--tune", "--config", MILLION, "--machine", machine, status=1)
     assert out == "" and err.startswith(f"millgated: {machine}") and expected in err
+
+
+def settings_of_the_bench():
+    """The kernel settings that tests/bench/million raises: the keys of its dictionaries, and of those
+    of manylib, which does so for it."""
+    folder = ROOT / "tests" / "bench"
+    trees = [ast.parse((folder / name).read_text()) for name in ("million", "manylib.py")]
+    keys = {
+        key.value
+        for tree in trees
+        for one in ast.walk(tree)
+        if isinstance(one, ast.Dict)
+        for key in one.keys
+        if isinstance(key, ast.Constant) and str(key.value).startswith(("fs.", "net."))
+    }
+    assert len(keys) >= 6
+    # Its namespace has a table of its own, whose size is set from without.
+    assert "net.ipv4.tcp_child_ehash_entries" in keys
+    return keys - {"net.ipv4.tcp_child_ehash_entries"} | {"net.ipv4.tcp_ehash_entries"}
+
+
+def test_what_the_bench_of_a_million_sets_is_found(tmp_path):
+    machine = tmp_path / "machine"
+    # As they are with less memory, and without systemd.
+    little = {
+        "fs.epoll.max_user_watches": 800000,
+        "fs.file-max": 800000,
+        "net.ipv4.tcp_ehash_entries": 131072,
+    }
+    lines = [f"{key} = {value}" for key, value in little.items()]
+    machine.write_text("\n".join([MACHINE.read_text(), *lines, ""]))
+    answer = tuning(machine, status=1)
+    for key in settings_of_the_bench():
+        assert finding(answer, key)["status"] == "short", key
 
 
 # The example for /etc/sysctl.d.

@@ -120,7 +120,7 @@ def test_a_part_that_is_missing(keeper, what):
     one = keeper("echo")
     gateway = one.start(config(2))
     clients = [connect(one.addresses["echo"]) for _ in range(10)]
-    gateway.wait_connections(10)
+    wait_for(lambda: [c["state"] for c in gateway.connections()], ["open"] * 10)
     one.end()
     assert one.drop(lambda name: name == f"park/1/1/{what}") == 1
     one.start()

@@ -226,8 +226,24 @@ def test_a_server_that_is_disabled_gets_no_new_clients(gateway, servers):
             names.add(led_to(clients[-1]))
         assert names == {first.name, second.name}
     log = one.log()
-    assert f"public: server {first.name} ({first.name}) is disabled" in log
-    assert f"public: server {first.name} ({first.name}) is enabled" in log
+    assert f"public: server {first.name} is disabled" in log
+    assert f"public: server {first.name} is enabled" in log
+
+
+def test_disabled_it_stays_over_a_reload_and_an_upgrade(gateway, servers):
+    first, second = servers(2)
+    one = gateway(config([first, second]))
+    one.ok("POST", "/upstreams/disable", {"server": first.name})
+    with connect(one.address("public")) as client:
+        assert led_to(client) == second.name
+        assert one.reload(listeners={"public": {"upstream": {"retries": 3}}})
+        assert upstreams(one)[first.name]["state"] == "disabled"
+        one.ok("POST", "/upgrade")
+        one.wait_log("(?s)ready: .*ready: ")
+        one.wait_healthy()
+        states = {name: item["state"] for name, item in upstreams(one).items()}
+        assert states == {first.name: "disabled", second.name: "up"}
+        assert one.connection_of(client)["upstream"]["server"] == second.name
 
 
 def test_one_listener_or_all(gateway, servers):
@@ -306,7 +322,7 @@ def test_a_server_that_is_down(gateway, servers):
     wait_for(lambda: upstreams(one)[first.name]["state"], "down")
     answer = one.get("/health")
     assert answer["problems"] == []
-    assert f"listener public: server {first.name} ({first.name}) is down" in answer["warnings"]
+    assert f"listener public: server {first.name} is down" in answer["warnings"]
     assert upstreams(one)[first.name]["check_failures_total"] >= 1
     down = rf"^{re.escape(first.name)} .* down "
     assert re.search(down, ctl(one, "status"), re.M)

@@ -187,8 +187,8 @@ class PageHandler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.said.put(text)  # before the page goes on, and says more
         self.answer(204)
-        self.server.said.put(text)
 
     def log_message(self, *_):
         pass

@@ -107,36 +107,37 @@ def test_half_a_handshake_counts_as_queued(gateway):
 # How the rest is refused.
 
 
-REFUSALS = [
-    (handshake(**GOOD).replace(b"GET", b"POST"), 405, "bad", {"allow": "GET"}),
-    (handshake(**GOOD).replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "bad", {}),
-    (handshake(**GOOD).replace(b"HTTP/1.1", b"HTTP/3.0"), 505, "bad", {}),
-    (handshake(**GOOD, Sec_WebSocket_Key="short"), 400, "bad", {}),
-    (handshake(path="/chat", host="example.com\r\nHost: other"), 400, "bad", {}),
-    (handshake(**GOOD).replace(b"\r\n", b"\n"), 400, "bad", {}),
-    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "bad", {}),
-    (handshake(**GOOD, Origin="https://example.org"), 403, "forbidden", {}),
-    (handshake(**GOOD, Origin="null"), 403, "forbidden", {}),
-    (handshake(path="/chat", host="example.org"), 403, "forbidden", {}),
-    (handshake(path="/other", host="example.com"), 404, "not_found", {}),
-    (handshake(**GOOD, Content_Length="5") + b"hello", 413, "too_large", {}),
-    (handshake(**GOOD, Cookie="x" * 9000), 431, "too_large", {}),
-    (
+# By name, because the keys are random and a test is known by the same name in every process.
+REFUSALS = {
+    "post": (handshake(**GOOD).replace(b"GET", b"POST"), 405, "bad", {"allow": "GET"}),
+    "http 1.0": (handshake(**GOOD).replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "bad", {}),
+    "http 3.0": (handshake(**GOOD).replace(b"HTTP/1.1", b"HTTP/3.0"), 505, "bad", {}),
+    "short key": (handshake(**GOOD, Sec_WebSocket_Key="short"), 400, "bad", {}),
+    "two hosts": (handshake(path="/chat", host="example.com\r\nHost: other"), 400, "bad", {}),
+    "bare lf": (handshake(**GOOD).replace(b"\r\n", b"\n"), 400, "bad", {}),
+    "tls": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "bad", {}),
+    "origin": (handshake(**GOOD, Origin="https://example.org"), 403, "forbidden", {}),
+    "origin null": (handshake(**GOOD, Origin="null"), 403, "forbidden", {}),
+    "host": (handshake(path="/chat", host="example.org"), 403, "forbidden", {}),
+    "path": (handshake(path="/other", host="example.com"), 404, "not_found", {}),
+    "body": (handshake(**GOOD, Content_Length="5") + b"hello", 413, "too_large", {}),
+    "large head": (handshake(**GOOD, Cookie="x" * 9000), 431, "too_large", {}),
+    "version": (
         handshake(**GOOD, Sec_WebSocket_Version="8"),
         426,
         "no_upgrade",
         {"sec-websocket-version": "13", "upgrade": "websocket"},
     ),
-    (
+    "no upgrade": (
         b"GET /chat HTTP/1.1\r\nHost: example.com\r\n\r\n",
         426,
         "no_upgrade",
         {"sec-websocket-version": "13", "upgrade": "websocket"},
     ),
-]
+}
 
 
-@pytest.mark.parametrize("data, status, outcome, fields", REFUSALS)
+@pytest.mark.parametrize("data, status, outcome, fields", REFUSALS.values(), ids=REFUSALS)
 def test_refusals_have_their_status(strict, data, status, outcome, fields):
     response = request(strict.address("ws"), data)
     assert response.status == status

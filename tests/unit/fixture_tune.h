@@ -41,6 +41,7 @@ make_stock_facts(void)
 		{"net.core.rmem_max", "212992"},
 		{"net.core.wmem_max", "212992"},
 		{"net.ipv4.tcp_max_syn_backlog", "2048"},
+		{"net.ipv4.tcp_ehash_entries", "262144"},
 		{"net.ipv4.tcp_mem", "287901 383868 575802"},
 		{"net.ipv4.tcp_rmem", "4096 131072 6291456"},
 		{"net.ipv4.tcp_wmem", "4096 16384 4194304"},

@@ -451,6 +451,43 @@ release_as_old_without_a_recount(void)
 	admit_release(admit, 0, enter(admit, 0, "192.0.2.1"), true);
 }
 
+static enum close_reason
+identify(struct admit *admit, const char *text, uint32_t *ret_source)
+{
+	struct addr addr = make_addr(text);
+
+	return admit_identify(admit, &addr, ret_source);
+}
+
+/* One that came through a load balancer counts in all at once, and for its source when that is known. */
+static void
+test_source_limit_of_who_is_identified_later(void **state)
+{
+	struct admit_limits limits = make_limits();
+	struct admit *admit;
+	const struct addr nobody = {.family = ADDR_NONE};
+	uint32_t unknown, source = 4711;
+
+	(void)state;
+	limits.per_source = 2;
+	admit = make_admit(&limits);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(admit_decide(admit, 0, &nobody, 0, &unknown), CLOSE_NONE);
+		assert_int_equal(unknown, SOURCE_NONE);
+	}
+	assert_int_equal(identify(admit, "192.0.2.1", &source), CLOSE_NONE);
+	assert_int_equal(identify(admit, "192.0.2.1", &source), CLOSE_NONE);
+	assert_int_equal(source_count(admit, "192.0.2.1"), 2);
+	unknown = 4711;
+	assert_int_equal(identify(admit, "192.0.2.1", &unknown), CLOSE_REFUSED_SOURCE);
+	assert_int_equal(unknown, 4711);
+	assert_int_equal(identify(admit, "192.0.2.2", &unknown), CLOSE_NONE);
+	assert_int_equal(admit_connections(admit), 4);
+	admit_release(admit, 0, source, false);
+	assert_int_equal(identify(admit, "192.0.2.1", &source), CLOSE_NONE);
+	admit_free(admit);
+}
+
 static void
 test_counts_never_underflow(void **state)
 {
@@ -484,6 +521,7 @@ main(void)
 		cmocka_unit_test(test_gate_waits_for_the_listener),
 		cmocka_unit_test(test_gate_follows_lowered_limits),
 		cmocka_unit_test(test_gate_says_full_before_rate),
+		cmocka_unit_test(test_source_limit_of_who_is_identified_later),
 		cmocka_unit_test(test_counts_never_underflow),
 	};
 

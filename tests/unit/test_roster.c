@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "roster.h"
+#include "upstream.h"
 
 #define GENERATION_MAX ((1u << ROSTER_GENERATION_BITS) - 1)
 
@@ -48,6 +49,27 @@ test_first_ids(void **state)
 	assert_int_equal(add(roster), 2);
 	assert_int_equal(add(roster), 3);
 	assert_int_equal(roster_size(roster), 3);
+	roster_free(roster);
+}
+
+static void
+test_the_server_of_a_connection(void **state)
+{
+	struct roster *roster = new_roster(10);
+	uint64_t id = add(roster), other = add(roster);
+
+	(void)state;
+	assert_int_equal(roster_server(roster, id), UPSTREAM_NONE);
+	roster_set_server(roster, id, 0);
+	roster_set_server(roster, other, UPSTREAM_MAX - 1);
+	assert_int_equal(roster_server(roster, id), 0);
+	assert_int_equal(roster_server(roster, other), UPSTREAM_MAX - 1);
+	roster_set_server(roster, other, UPSTREAM_NONE);
+	assert_int_equal(roster_server(roster, other), UPSTREAM_NONE);
+	/* Who gets the slot next has none. */
+	roster_remove(roster, id);
+	churn(roster, ROSTER_QUARANTINE + 10);
+	assert_int_equal(roster_server(roster, id), UPSTREAM_NONE);
 	roster_free(roster);
 }
 
@@ -331,6 +353,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_ids),
 		cmocka_unit_test(test_a_new_entry),
+		cmocka_unit_test(test_the_server_of_a_connection),
 		cmocka_unit_test(test_a_slot_used_again_remembers_nothing),
 		cmocka_unit_test(test_no_more_than_max_connections),
 		cmocka_unit_test(test_remove_and_stale_ids),

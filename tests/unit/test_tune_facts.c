@@ -57,7 +57,8 @@ every_key_of_the_table_is_read(void **state)
 
 	(void)state;
 	for (enum tune_row row = 0; row < TUNE_ROW_COUNT; row++) {
-		if (tune_row_info(row)->where != TUNE_SYSCTL)
+		if (tune_row_info(row)->where != TUNE_SYSCTL &&
+			tune_row_info(row)->where != TUNE_BOOT)
 			continue;
 		snprintf(path, sizeof(path), "/proc/sys/%s", tune_row_info(row)->key);
 		for (char *p = path + strlen("/proc/sys/"); *p; p++)
@@ -66,8 +67,23 @@ every_key_of_the_table_is_read(void **state)
 	}
 	facts = read_facts(&tree, "{ " ONE_LISTENER " }");
 	for (enum tune_row row = 0; row < TUNE_ROW_COUNT; row++)
-		if (tune_row_info(row)->where == TUNE_SYSCTL)
+		if (tune_row_info(row)->where == TUNE_SYSCTL ||
+			tune_row_info(row)->where == TUNE_BOOT)
 			assert_fact(&facts, tune_row_info(row)->key, "7 8 9");
+	tune_facts_done(&facts);
+	remove_tree(&tree);
+}
+
+static void
+a_table_that_is_shared_with_the_machine_is_as_large(void **state)
+{
+	struct tree tree = make_tree();
+	struct tune_facts facts;
+
+	(void)state;
+	put_file(&tree, "/proc/sys/net/ipv4/tcp_ehash_entries", "-262144\n");
+	facts = read_facts(&tree, "{ " ONE_LISTENER " }");
+	assert_fact(&facts, "net.ipv4.tcp_ehash_entries", "262144");
 	tune_facts_done(&facts);
 	remove_tree(&tree);
 }
@@ -244,6 +260,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(settings_are_read_as_text),
 		cmocka_unit_test(every_key_of_the_table_is_read),
+		cmocka_unit_test(a_table_that_is_shared_with_the_machine_is_as_large),
 		cmocka_unit_test(what_the_configuration_wants_is_read),
 		cmocka_unit_test(an_empty_machine_has_the_limits_of_this_process),
 		cmocka_unit_test(the_memory_is_counted_in_bytes),

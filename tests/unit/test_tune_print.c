@@ -72,8 +72,8 @@ json_has_all_of_a_finding(void **state)
 	assert_has(json_string_value(json_object_get(first, "why")), "1000032).");
 	assert_has(json_string_value(json_object_get(first, "how")), "LimitNOFILE=1000032");
 	assert_true(json_is_false(json_object_get(first, "configured")));
-	assert_int_equal(tune_count_bad(tuning), 9);
-	assert_int_equal(json_integer_value(json_object_get(tuning, "short")), 9);
+	assert_int_equal(tune_count_bad(tuning), 10);
+	assert_int_equal(json_integer_value(json_object_get(tuning, "short")), 10);
 	json_decref(tuning);
 }
 
@@ -91,7 +91,7 @@ a_table_of_findings(void **state)
 	assert_has(text, "\n         > sysctl -w net.core.somaxconn=20000; then restart");
 	assert_has(text, "\nok       net.ipv4.tcp_mem (pressure) ");
 	assert_has(text, "\nok       net.ipv4.tcp_keepalive_time     7200                  -\n");
-	assert_has(text, "\n0 harmful, 9 short, 0 unknown, 15 ok.\n");
+	assert_has(text, "\n0 harmful, 10 short, 0 unknown, 15 ok.\n");
 	assert_null(strchr(text, '\033'));
 	free(text);
 	json_decref(tuning);

@@ -170,6 +170,22 @@ without_tcp_servers_no_ports_are_needed(void **state)
 }
 
 static void
+connections_to_servers_are_in_the_table_of_the_kernel_too(void **state)
+{
+	struct tune_facts facts = make_stock_facts();
+	struct tune_report report = check_relay(100000, "\"servers\": [" SERVER "]", &facts);
+
+	(void)state;
+	assert_string_equal(
+		get_finding(&report, "net.ipv4.tcp_ehash_entries", "")->wanted, "100000");
+	tune_report_done(&report);
+	report = check_relay(100000, "\"servers\": [\"unix:/app\"]", &facts);
+	assert_null(find_finding(&report, "net.ipv4.tcp_ehash_entries", ""));
+	tune_report_done(&report);
+	json_decref(facts.values);
+}
+
+static void
 the_arithmetic_of_the_ports_is_shown(void **state)
 {
 	struct tune_facts facts = make_stock_facts();
@@ -316,6 +332,7 @@ main(void)
 		cmocka_unit_test(servers_and_source_addresses_share_the_ports),
 		cmocka_unit_test(listeners_that_lead_to_one_server_share_its_ports),
 		cmocka_unit_test(without_tcp_servers_no_ports_are_needed),
+		cmocka_unit_test(connections_to_servers_are_in_the_table_of_the_kernel_too),
 		cmocka_unit_test(the_arithmetic_of_the_ports_is_shown),
 		cmocka_unit_test(the_range_is_widened_upward_first),
 		cmocka_unit_test(reserved_ports_and_those_of_listeners_do_not_count),

@@ -14,6 +14,8 @@ import benchlib
 
 from peers_lib import charts, install
 
+SMOKE_CONNECTIONS_MAX = 2000
+
 
 @dataclasses.dataclass
 class Comparison:
@@ -25,7 +27,7 @@ class Comparison:
     services: list  # of those
     programs: list  # that must have been built
     plan_of: typing.Callable  # options -> a plan
-    smoke_plan: object
+    smoke_plan_of: typing.Callable  # a number of connections -> a plan
     workloads: typing.Callable  # peer -> functions of a peer and a plan, which return figures
     describe: typing.Callable  # plan -> text
     report: typing.Callable  # results, plan -> Report
@@ -99,15 +101,19 @@ def compare(comparison, options):
 
 def smoke(comparison, options):
     """Every workload once against whatever is installed."""
+    plan = comparison.smoke_plan_of(min(options.connections, SMOKE_CONNECTIONS_MAX))
     passed = failed = 0
     with prepared(comparison, options) as peers:
+        absent = [peer.label for peer in comparison.peers if peer not in peers]
+        if absent:
+            print(f"*** NOT HERE, SO NOT TRIED: {', '.join(absent)} ***", flush=True)
         for peer in peers:
             for workload in comparison.workloads(peer):
                 if workload in comparison.not_in_smoke:
                     continue
                 name = f"{comparison.name}: {peer.label}, {workload.__name__}"
                 try:
-                    workload(peer, comparison.smoke_plan)
+                    workload(peer, plan)
                 except (benchlib.BenchError, OSError, KeyError, TypeError) as error:
                     print(f"not ok - {name}: {error!r}", flush=True)
                     failed += 1
