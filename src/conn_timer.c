@@ -8,6 +8,7 @@
 #include "conn.h"
 
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include "conn_private.h"
 
@@ -174,6 +175,16 @@ conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec)
 		conn_listener(conns, conn)->proto->timer(conns, conn);
 }
 
+/* One that is held is not read, while its server is being connected, say; but it may have sent. */
+static bool
+conn_has_sent(const struct conns *conns, const struct conn *conn)
+{
+	char byte;
+
+	return conn->flags & CONN_HELD &&
+	       recv(conn_fd(conns, conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* The node of a connection expired: at this tick a deadline was set. It may have been put off, and
  * if the loop was late, several moments of the service may have passed: it gets one call, and so does
  * the protocol. */
@@ -187,6 +198,11 @@ conn_on_timer(void *context, uint32_t index)
 	uint64_t due_usec = conn_tick_start_usec(conns) - (uint64_t)late * WHEEL_TICK_USEC;
 	uint32_t generation = conn->generation;
 
+	if (deadline.at_usec <= conns->now_usec && deadline.reason == CLOSE_FIRST_BYTE_TIMEOUT &&
+		conn_has_sent(conns, conn)) {
+		conn->flags |= CONN_GOT_BYTES;
+		deadline = conn_next_close(conns, conn);
+	}
 	if (deadline.at_usec <= conns->now_usec) {
 		conn_end(conns, conn, deadline.reason);
 		return;

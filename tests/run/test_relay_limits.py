@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from clients import Crowd, connect, half_close, is_closed, read_all, read_exactly, reset
+from clients import Crowd, connect, half_close, is_closed, read_exactly, reset
 from gateway import wait_for
 from relay_clients import SMALL_BUFFER, fill, greeting, read_pattern, visit
 from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstream
@@ -53,6 +53,26 @@ def test_other_deadlines_end_both_sides(gateway, scripted, reason):
         assert is_closed(client) and is_closed(behind)
     one.wait_closed(reason, 1)
     one.wait_connections(0)
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_first_byte_counts_also_while_the_server_is_connected(gateway, full, sends):
+    """It is not read before; but that is the server's delay, not the client's."""
+    server = full()
+    limits = {"first_byte_timeout": "200ms"}
+    one = gateway(relay(server, limits=limits, connect_timeout="10s"))
+    with connect(one.address("relay")) as client:
+        if sends:
+            client.sendall(b"early")
+        else:
+            one.wait_closed("first_byte_timeout", 1)
+            return
+        wait_upstream(one, server, "connections", 1)
+        time.sleep(0.4)  # that nothing happens: there is nothing else to wait for
+        (behind,) = server.make_room(1)
+        with behind:
+            assert read_exactly(behind, 5) == b"early"
+    assert one.closed("first_byte_timeout") == 0
 
 
 # Queues of all.
