@@ -240,7 +240,8 @@ def test_rsync_of_a_large_file(gateway, daemons, tmp_path, large_file, direction
         f"pid file = {tmp_path}/pid\nuse chroot = no\nuid = {os.geteuid()}\n"
         f"gid = {os.getegid()}\n[share]\npath = {share}\nread only = no\n"
     )
-    command = [rsync, "--daemon", "--no-detach", f"--config={configuration}", "--log-file=/dev/null"]
+    command = [rsync, "--daemon", "--no-detach", "--log-file=/dev/null"]
+    command += [f"--config={configuration}"]
     daemons([*command, f"--address={address[0]}", f"--port={address[1]}"], tmp_path, address)
     one = gateway(relay("%s:%d" % address))
     host, port = one.address("relay")

@@ -17,7 +17,6 @@ from proxy_headers import (
     SIGNATURE,
     TCP4,
     UNSPEC,
-    WANTED,
     WANTED6,
     binary,
     line,

@@ -52,7 +52,7 @@ def restarts(request, keeper):
 
 
 def test_streams_go_on_over_restarts_in_a_row(restarts, echoes):
-    """Bytes flow both ways all the time; some clients read nothing, so that both queues are full."""
+    """Bytes flow both ways all the time; some clients read nothing: both their queues are full."""
     server = echoes()
     gateway = restarts.start(relay(server, limits={"queued_bytes_per_connection": "256KiB"}))
     with Streams(restarts.address, 200, window=2000, slow=3) as streams:
