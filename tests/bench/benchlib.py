@@ -24,6 +24,7 @@ BUILD = pathlib.Path(os.environ.get("MILLGATE_BUILD", ROOT)).resolve()
 MILLGATED = BUILD / "millgated"
 MILLGATE_BENCH = BUILD / "millgate-bench"
 BARE = BUILD / "tests" / "bench" / "bare"
+TRAFFIC = BUILD / "tests" / "bench" / "traffic"
 
 HOST = "127.0.0.1"
 PORTS = range(20000, 32000)  # outside the range that outgoing connections are given

@@ -7,6 +7,9 @@ import pytest
 
 from gateway import Gateway
 from keeper import Keeper
+from servers import echoes, full, scripted  # fixtures, for every test
+
+__all__ = ["echoes", "full", "gateway", "keeper", "scripted"]
 
 LOG_SHOWN = 30000  # characters
 DESCRIPTORS = 20000  # some tests are ten thousand clients; a login shell often allows 1024

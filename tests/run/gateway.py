@@ -176,6 +176,10 @@ class Gateway:
     def wait_healthy(self, timeout=DEADLINE):
         wait_for(self.health, (200, "ok"), timeout, "GET /health")
 
+    def wait_answering(self, timeout=DEADLINE):
+        """For one that starts degraded: a relay without servers, say."""
+        wait_for(self.health, bool, timeout, "GET /health")
+
     def health(self):
         """Status and word of GET /health; None while nobody answers."""
         assert self.process.poll() is None, f"millgated ended with {self.process.returncode}"

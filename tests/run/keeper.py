@@ -161,9 +161,9 @@ class Keeper:
             wait_for(lambda: process_runs(pid), False, timeout, f"worker {pid} runs")
         self.gateway.check_log()
 
-    def restart(self, sig=signal.SIGTERM, status=0):
+    def restart(self, sig=signal.SIGTERM, status=0, wait=True):
         self.end(sig, status)
-        self.start()
+        self.start(wait=wait)
 
     def close(self):
         self.stopping = True

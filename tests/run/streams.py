@@ -5,6 +5,7 @@ import random
 import select
 import socket
 import threading
+import time
 
 from clients import connect, source_addresses
 from gateway import wait_for
@@ -100,7 +101,10 @@ class Streams:
 
         def all_wait():
             for stream in self.slow:
-                stream.send(stream.sent - stream.received + 16384)
+                before = None
+                while stream.sent != before:
+                    before = stream.sent
+                    stream.send(stream.sent - stream.received + 16384)
             sent.append(sum(stream.sent for stream in self.slow))
             return len(sent) > 10 and sent[-1] == sent[-10]
 
@@ -123,7 +127,8 @@ class Streams:
     def settle(self, timeout=60):
         """Ends the thread, sends no more, and waits for what is under way; the errors."""
         self.stop()
-        for _ in range(int(timeout / 0.02)):
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
             left = [s for s in self.all if s.reading and not s.error and s.received < s.sent]
             if not left:
                 break

@@ -5,10 +5,9 @@ import subprocess
 
 import benchlib
 
-from peers_lib import report, servers
+from peers_lib.report import known
 
-COLORS = {servers.Millgate: 0x1F6F8B, servers.Bare: 0xBBBBBB}
-OTHERS = 0x9AB7C4
+OURS, YARDSTICK, OTHERS = 0x1F6F8B, 0xBBBBBB, 0x9AB7C4
 
 SCRIPT = """\
 set terminal svg size 720,{height} dynamic background "#ffffff" font "sans-serif,13" \
@@ -34,14 +33,14 @@ plot $data using 2:1:(0):2:($1-0.36):($1+0.36):5 with boxxyerror linecolor rgb v
 """
 
 
-def script(results, metric, path):
+def script(report, metric, path):
     names, data, most = [], [], 0
-    for peer in report.present(results):
-        values = report.known(report.rounds_of(results, peer.label, metric.key))
+    for peer in report.present():
+        values = known(report.rounds_of(peer.label, metric.key))
         if not values:
             continue
         median = statistics.median(values)
-        color = COLORS.get(peer, OTHERS)
+        color = {report.peers[0]: OURS, report.yardstick: YARDSTICK}.get(peer, OTHERS)
         names.append(f'"{peer.label}" {len(data)}')
         data.append(
             f"{len(data)} {median} {min(values)} {max(values)} {color} "
@@ -62,15 +61,15 @@ def script(results, metric, path):
     )
 
 
-def write(results):
+def write(report):
     """Draws what is to be drawn; returns the names of the files by metric."""
     charts = {}
-    report.PAGE.parent.mkdir(parents=True, exist_ok=True)
-    for metric in report.METRICS:
-        if not metric.chart or not report.rows(results, metric):
+    report.page.parent.mkdir(parents=True, exist_ok=True)
+    for metric in report.metrics:
+        if not metric.chart or not report.rows(metric):
             continue
-        path = report.PAGE.parent / f"peers-{metric.key.replace('_', '-')}.svg"
-        text = script(results, metric, path)
+        path = report.page.parent / f"{report.page.stem}-{metric.key.replace('_', '-')}.svg"
+        text = script(report, metric, path)
         if subprocess.run(["gnuplot"], input=text, text=True).returncode != 0:
             raise benchlib.BenchError("gnuplot could not draw a chart")
         charts[metric.key] = path.name

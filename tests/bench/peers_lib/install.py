@@ -9,9 +9,7 @@ import sys
 
 import benchlib
 
-PACKAGES = ["nginx", "libnginx-mod-stream", "libnginx-mod-nchan", "haproxy", "golang-go"]
 CHARTS = ["gnuplot-nox"]
-SERVICES = ["nginx", "haproxy"]
 POLICY = pathlib.Path("/usr/sbin/policy-rc.d")
 DENY = "#!/bin/sh\nexit 101\n"
 
@@ -64,9 +62,9 @@ def disable(services):
         subprocess.run(["systemctl", "disable", "--quiet", *services], stderr=subprocess.DEVNULL)
 
 
-def install(charts):
+def install(wanted, services, charts):
     """Installs what is missing; asks sudo if need be."""
-    packages = missing(PACKAGES + (CHARTS if charts else []))
+    packages = missing(wanted + (CHARTS if charts else []))
     if not packages:
         return
     if os.geteuid() != 0:
@@ -77,4 +75,4 @@ def install(charts):
         return
     with no_services_start():
         apt(packages)
-    disable([service for service in SERVICES if service in packages])
+    disable([service for service in services if service in packages])

@@ -169,8 +169,12 @@ class Proxy(Configured):
     per_client = 2
     upstream = None
 
+    def behind(self):
+        """The server that it leads to."""
+        return benchlib.Bare("echo" if self.mode == "echo" else "accept")
+
     def start(self):
-        self.upstream = benchlib.Bare("echo" if self.mode == "echo" else "accept")
+        self.upstream = self.behind()
         self.upstream.start()
         self.port = benchlib.free_port()  # not the one that the upstream has taken
         super().start()
@@ -196,7 +200,7 @@ stream {{
     server {{
         listen {target} backlog=65535 so_keepalive=5m::;
         proxy_pass {upstream};
-        proxy_buffer_size 4k;
+        proxy_buffer_size {buffer};
         proxy_timeout 1h;
     }}
 }}
@@ -234,6 +238,7 @@ class NginxStream(Proxy):
     note = "two connections per client, proxy_buffer_size 4k"
     packages = ["nginx", "libnginx-mod-stream"]
     module = "ngx_stream_module.so"
+    buffer = "4k"
 
     @classmethod
     def available(cls):
@@ -246,6 +251,7 @@ class NginxStream(Proxy):
             module=NGINX_MODULES / self.module,
             target=self.target,
             upstream=self.upstream.target,
+            buffer=self.buffer,
         )
 
     def command(self):
@@ -279,6 +285,7 @@ HAPROXY = """\
 global
     nbthread 1
     maxconn {connections}
+    maxpipes {pipes}
     ulimit-n {descriptors}
 defaults
     mode tcp
@@ -287,6 +294,7 @@ defaults
     timeout server 1h
     option clitcpka
     clitcpka-idle 5m
+    {option}
 listen bench
     bind {target} backlog 65535 maxconn {connections}
     server upstream {upstream}
@@ -297,6 +305,9 @@ class Haproxy(Proxy):
     label = "HAProxy, TCP (proxy)"
     note = "two connections per client, nbthread 1"
     packages = ["haproxy"]
+    option = ""
+    connections = property(lambda self: descriptors() // 2 - 100)
+    pipes = 0
 
     @classmethod
     def available(cls):
@@ -305,9 +316,11 @@ class Haproxy(Proxy):
     def configure(self):
         return HAPROXY.format(
             descriptors=descriptors(),
-            connections=descriptors() // 2 - 100,
+            connections=self.connections,
+            pipes=self.pipes,
             target=self.target,
             upstream=self.upstream.target,
+            option=self.option,
         )
 
     def command(self):
