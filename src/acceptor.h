@@ -20,8 +20,8 @@
 #include "upstream.h"
 
 /* Accepts in one turn, for each socket: a message to a worker, so that the one with the fewest
- * connections has room for all of them. */
-#define ACCEPTOR_BURST FDPASS_FDS_MAX
+ * connections has room for all of them. crew_can_take() keeps one place of it back. */
+#define ACCEPTOR_BURST (FDPASS_FDS_MAX - 1)
 #define ACCEPTOR_PAUSE_USEC 100000 /* after EMFILE and the like */
 /* Descriptors that clients do not get, so that there are some for who looks and steers and for a
  * worker that is replaced: so many, but at most an eighth of all. */

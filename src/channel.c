@@ -115,6 +115,16 @@ channel_wait(struct channel *channel, int why)
 }
 
 static void
+channel_drop_first(struct channel *channel)
+{
+	struct channel_item *item = STAILQ_FIRST(&channel->queue);
+
+	STAILQ_REMOVE_HEAD(&channel->queue, link);
+	channel->queued_bytes -= item->length;
+	free(item);
+}
+
+static void
 channel_on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct channel *channel = arg;
@@ -131,9 +141,7 @@ channel_on_writable(evutil_socket_t fd, short what, void *arg)
 			return;
 		}
 		/* Sent; or the other end is gone, and the read side says so. */
-		STAILQ_REMOVE_HEAD(&channel->queue, link);
-		channel->queued_bytes -= item->length;
-		free(item);
+		channel_drop_first(channel);
 	}
 	event_del(channel->write_event);
 	if (channel->want_writable) {
@@ -239,22 +247,24 @@ channel_send_fds(struct channel *channel, const struct control_header *header, c
 	return first && channel_wait(channel, r) < 0 ? -ENOMEM : -EAGAIN;
 }
 
-/* Waits until a message went out. */
+/* Waits until a message went out. -ENOBUFS: it is not the socket that was full until the end. */
 static int
 channel_send_blocking(struct channel *channel, struct iovec *vectors, unsigned n_vectors,
 	const int *fds, unsigned n_fds, uint64_t timeout_usec)
 {
+	int r = -ETIMEDOUT;
+
 	for (uint64_t waited_usec = 0; waited_usec < timeout_usec;) {
 		struct pollfd wait = {.fd = channel->fd, .events = POLLOUT};
-		int r = fdpass_send(channel->fd, vectors, n_vectors, fds, n_fds);
 
+		r = fdpass_send(channel->fd, vectors, n_vectors, fds, n_fds);
 		if (!channel_is_later(r))
 			return r;
 		/* After -ENOBUFS the socket may well be writable: then this is a pause. */
 		(void)poll(r == -EAGAIN ? &wait : NULL, r == -EAGAIN, CHANNEL_RETRY_USEC / 1000);
 		waited_usec += CHANNEL_RETRY_USEC;
 	}
-	return -ETIMEDOUT;
+	return r == -ENOBUFS ? r : -ETIMEDOUT;
 }
 
 int
@@ -266,11 +276,12 @@ channel_send_last(struct channel *channel, const struct control_header *header, 
 	int r = channel->fd < 0 ? -EPIPE : 0;
 
 	assert(header->count == 0);
-	STAILQ_FOREACH(item, &channel->queue, link) {
+	while (r == 0 && (item = STAILQ_FIRST(&channel->queue))) {
 		struct iovec waiting = {item->bytes, item->length};
 
+		r = channel_send_blocking(channel, &waiting, 1, NULL, 0, timeout_usec);
 		if (r == 0)
-			r = channel_send_blocking(channel, &waiting, 1, NULL, 0, timeout_usec);
+			channel_drop_first(channel);
 	}
 	return r < 0 ? r : channel_send_blocking(channel, &vector, 1, fds, n_fds, timeout_usec);
 }

@@ -58,7 +58,8 @@ int channel_send_fds(struct channel *channel, const struct control_header *heade
 	const void *records, const int *fds, unsigned n_fds) MG_MUST_CHECK;
 
 /* For a process that is about to end: sends all that waits, and then this with its descriptors, and
- * waits up to `timeout_usec` for each message to be taken. -EPIPE, -ETIMEDOUT. */
+ * waits up to `timeout_usec` for each message to be taken. -EPIPE; -ETIMEDOUT, or -ENOBUFS if in the
+ * end the kernel took no descriptors: can be tried again. */
 int channel_send_last(struct channel *channel, const struct control_header *header, const int *fds,
 	unsigned n_fds, uint64_t timeout_usec) MG_MUST_CHECK;
 

@@ -45,27 +45,30 @@ conn_connect_to(int fd, const struct upstream_address *address)
 }
 
 /* From the first of our addresses that has a port left for this server: an address may have one
- * connection from each of its ports to each server (IP_BIND_ADDRESS_NO_PORT, ip(7)). */
+ * connection from each of its ports to each server (IP_BIND_ADDRESS_NO_PORT, ip(7)). Without one of
+ * the server's family it is the kernel that chooses. */
 static int
 conn_connect_from(const struct conn_listener *listener, uint64_t id, int fd,
 	const struct upstream_address *address)
 {
-	size_t first = conn_spread(id) % listener->n_sources;
+	size_t first = listener->n_sources > 0 ? conn_spread(id) % listener->n_sources : 0;
 	int one = 1, r = -EADDRNOTAVAIL;
+	bool chosen = false;
 
-	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	for (size_t i = 0; i < listener->n_sources && r == -EADDRNOTAVAIL; i++) {
 		const struct upstream_address *from =
 			&listener->sources[(first + i) % listener->n_sources];
 
 		if (from->sa.ss_family != address->sa.ss_family)
 			continue;
+		chosen = true;
+		(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 		if (bind(fd, (const struct sockaddr *)&from->sa, from->length) < 0)
 			r = -errno;
 		else
 			r = conn_connect_to(fd, address);
 	}
-	return r;
+	return chosen ? r : conn_connect_to(fd, address);
 }
 
 /* A socket on its way to the server, or -errno. */
@@ -81,10 +84,7 @@ conn_begin_connect(
 		return -errno;
 	if (tcp)
 		conn_set_options(listener, fd);
-	if (tcp && listener->n_sources > 0)
-		r = conn_connect_from(listener, id, fd, address);
-	else
-		r = conn_connect_to(fd, address);
+	r = conn_connect_from(listener, id, fd, address);
 	if (r == 0 || r == -EINPROGRESS)
 		return fd;
 	(void)close(fd);

@@ -207,3 +207,21 @@ park_connections(struct conns *conns, const struct park_writer *writer, struct p
 	*ret_parked = parking.parked;
 	return 0;
 }
+
+unsigned
+park_retract(struct parked *parked)
+{
+	struct fdpass_message message;
+	struct park_message head;
+	unsigned n;
+
+	for (unsigned i = 1; i < parked->n_fds; i++) {
+		if (fdpass_receive(parked->fds[i], &head, sizeof(head), &message) < 0)
+			continue; /* that one is empty */
+		n = message.n_fds;
+		fdpass_close(&message, 0);
+		parked->n_records -= n;
+		return n;
+	}
+	return 0;
+}

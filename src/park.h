@@ -21,4 +21,8 @@
 int park_connections(struct conns *conns, const struct park_writer *writer,
 	struct parked *ret_parked) MG_MUST_CHECK;
 
+/* Takes the connections of one message out of a berth again, and lets go of them. The next process
+ * finds that they are missing. Returns how many; 0: there are none left. */
+unsigned park_retract(struct parked *parked);
+
 #endif

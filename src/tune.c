@@ -130,6 +130,8 @@ tune_needs_given(const struct conf *conf, const struct tune_facts *facts)
 		.listeners = conf->n_listeners,
 		.queued_bytes = conf->queued_total,
 		.largest_backlog = tune_largest_backlog(conf),
+		.in_flight_limited = facts->in_flight_limited,
+		.has_store = tune_fact_numbers(facts, tune_row_info(TUNE_ROW_STORE)->key, &ignored),
 		.reserved_fds = TUNE_RESERVED_FDS,
 		.page_bytes = facts->page_bytes,
 		.memory_pages = min(memory, TUNE_PAGES_MAX),

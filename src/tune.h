@@ -23,9 +23,10 @@
 #define TUNE_NO_LIMIT "max" /* the value of a fact that knows no limit */
 
 struct tune_facts {
-	json_t *values;      /* by key of sysctl.def: text, as far as it could be read */
-	uint64_t page_bytes; /* above 0 */
-	unsigned cpus;       /* that this process may use; above 0 */
+	json_t *values;         /* by key of sysctl.def: text, as far as it could be read */
+	uint64_t page_bytes;    /* above 0 */
+	unsigned cpus;          /* that this process may use; above 0 */
+	bool in_flight_limited; /* the user's descriptors in flight, by LimitNOFILE= */
 };
 
 /* The value of a key as text, borrowed; NULL if it is not known. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,15 @@ tune_facts_read_limits(struct tune_facts *facts)
 		return 0;
 	return tune_facts_put_number(facts, tune_row_info(TUNE_ROW_NOFILE)->key,
 		limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : limit.rlim_max);
+}
+
+/* $FDSTORE: systemd 254 and later say there how many descriptors they keep for the service. */
+static int
+tune_facts_read_store(struct tune_facts *facts)
+{
+	const char *store = getenv("FDSTORE");
+
+	return store ? tune_facts_put(facts, tune_row_info(TUNE_ROW_STORE)->key, store) : 0;
 }
 
 /* A file below the root, or NULL. */
@@ -197,6 +207,24 @@ tune_facts_read_cgroup(struct tune_facts *facts, const char *root)
 	return tune_facts_put_number(facts, tune_row_info(TUNE_ROW_MEMORY_MAX)->key, lowest);
 }
 
+/* The kernel's own test (too_many_unix_fds() in net/core/scm.c). */
+static bool
+tune_facts_in_flight_limited(const char *root)
+{
+	static const uint64_t exempt = UINT64_C(1) << CAP_SYS_RESOURCE | UINT64_C(1)
+										 << CAP_SYS_ADMIN;
+	FILE *file = tune_facts_open(root, "/proc/self/status");
+	uint64_t effective = 0;
+	char line[LINE_BYTES];
+
+	if (!file)
+		return true;
+	while (fgets(line, sizeof(line), file) && sscanf(line, "CapEff: %" SCNx64, &effective) != 1)
+		;
+	fclose(file);
+	return (effective & exempt) == 0;
+}
+
 unsigned
 tune_facts_cpus(void)
 {
@@ -214,11 +242,14 @@ tune_facts_read(const char *root, const struct conf *conf, struct tune_facts *re
 		.values = json_object(),
 		.page_bytes = (uint64_t)sysconf(_SC_PAGESIZE),
 		.cpus = tune_facts_cpus(),
+		.in_flight_limited = tune_facts_in_flight_limited(root),
 	};
 	int r = facts.values ? tune_facts_read_sysctls(&facts, root, conf) : -ENOMEM;
 
 	if (r == 0)
 		r = tune_facts_read_limits(&facts);
+	if (r == 0)
+		r = tune_facts_read_store(&facts);
 	if (r == 0)
 		r = tune_facts_read_memory(&facts, root);
 	if (r == 0)

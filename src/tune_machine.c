@@ -111,7 +111,11 @@ int
 tune_machine_load(const char *path, struct tune_facts *ret_facts, struct mg_error *reterr_error)
 {
 	struct tune_facts facts = {
-		.values = json_object(), .page_bytes = PAGE_BYTES_DEFAULT, .cpus = 1};
+		.values = json_object(),
+		.page_bytes = PAGE_BYTES_DEFAULT,
+		.cpus = 1,
+		.in_flight_limited = true, /* as the unit has it: without capabilities */
+	};
 	FILE *file = fopen(path, "re");
 	int r;
 

@@ -3,7 +3,9 @@
  *
  * Process: W.
  */
+#include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -11,23 +13,70 @@
 #include "worker.h"
 
 #define WORKER_LAST_WORDS_USEC 5000000u
+/* How long berths are offered: at first for longer than those who still park try (PARK_TRIES), and
+ * not by all workers for the same time. */
+#define WORKER_OFFER_USEC(index) (1500000u + (index) % 32 * 20000u)
+#define WORKER_OFFER_AGAIN_USEC 100000u
+#define WORKER_PAUSE_USEC 20000u
 
 /* Tells the supervisor that nobody is lost, and hands it what it is to keep. */
-static void
-worker_say_parked(struct worker *worker, const struct parked *parked)
+static int
+worker_say_parked(struct worker *worker, const struct parked *parked, uint64_t timeout_usec)
 {
 	struct control_header header = {
 		.type = CONTROL_PARKED, .flags = worker->stop_flags, .value = parked->n_records};
 	unsigned n_fds = worker->stop_flags & CONTROL_FLAG_RETURN ? parked->n_fds : 0;
-	int r;
 
 	if (worker->channel.fd < 0)
-		return; /* it is dead: that is why we are here */
-	r = channel_send_last(
-		&worker->channel, &header, parked->fds, n_fds, WORKER_LAST_WORDS_USEC);
+		return 0; /* it is dead: that is why we are here */
+	return channel_send_last(&worker->channel, &header, parked->fds, n_fds, timeout_usec);
+}
+
+/* -ENOBUFS: for so long too many descriptors were in flight. */
+static int
+worker_store(struct worker *worker, const struct parked *parked, uint64_t timeout_usec)
+{
+	static const struct timespec pause = {0, WORKER_PAUSE_USEC * 1000};
+
+	for (uint64_t waited_usec = 0;; waited_usec += WORKER_PAUSE_USEC) {
+		int r = park_store(parked, worker->epoch, worker->index);
+
+		if (r != -ETOOMANYREFS)
+			return r;
+		if (waited_usec >= timeout_usec)
+			return -ENOBUFS;
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
+/* To systemd, or to the supervisor. While more descriptors of the user are in flight than may be, no
+ * more are taken, not even a berth: then connections are taken back, so that the rest survives. */
+static int
+worker_give(struct worker *worker, struct parked *parked)
+{
+	uint64_t timeout_usec = WORKER_OFFER_USEC(worker->index);
+	bool store = worker->stop_flags & CONTROL_FLAG_STORE;
+	unsigned n_retracted = 0, n;
+	int r;
+
+	for (;;) {
+		r = store ? worker_store(worker, parked, timeout_usec)
+			  : worker_say_parked(worker, parked, timeout_usec);
+		n = r == -ENOBUFS ? park_retract(parked) : 0;
+		if (n == 0)
+			break;
+		n_retracted += n;
+		timeout_usec = WORKER_OFFER_AGAIN_USEC;
+	}
+	if (n_retracted > 0)
+		log_error(NULL,
+			"%u connections cannot be passed on: too many descriptors in flight: is "
+			"LimitNOFILE= above the connections?; closing them",
+			n_retracted);
 	if (r < 0)
-		log_error(NULL, "cannot tell the supervisor that %u connections are parked: %s",
-			parked->n_records, strerror(-r));
+		log_error(NULL, "%u connections cannot be given to %s: %s; they are lost",
+			parked->n_records, store ? "systemd" : "the supervisor", strerror(-r));
+	return r;
 }
 
 void
@@ -52,13 +101,13 @@ worker_park(struct worker *worker)
 			strerror(-r));
 		return;
 	}
-	if (worker->stop_flags & CONTROL_FLAG_STORE)
-		r = park_store(&parked, worker->epoch, worker->index);
-	if (r < 0)
-		log_error(NULL, "%u connections cannot be given to systemd: %s; they are lost",
-			parked.n_records, strerror(-r));
 	worker_report_closed(worker);
-	worker_say_parked(worker, &parked);
+	r = worker_give(worker, &parked);
+	if (r == -ETIMEDOUT || worker->stop_flags & CONTROL_FLAG_STORE)
+		r = worker_say_parked(worker, &parked, WORKER_LAST_WORDS_USEC);
+	if (r < 0)
+		log_error(NULL, "cannot tell the supervisor that %u connections are parked: %s",
+			parked.n_records, strerror(-r));
 	for (unsigned i = 0; i < parked.n_fds; i++)
 		(void)close(parked.fds[i]);
 }

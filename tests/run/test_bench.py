@@ -314,6 +314,7 @@ def test_receive_coalesced_misses_nothing():
     assert 0.08 <= result["gap_seconds"]["p50"] <= 0.15
 
 
+@pytest.mark.alone
 def test_receive_while_some_churn():
     with Server(heartbeat) as server:
         result = report(
@@ -360,6 +361,7 @@ def test_churn():
     assert result["reconnect_seconds"]["count"] >= 90
 
 
+@pytest.mark.alone
 def test_slow_never_reads():
     blocked = []
 

@@ -34,6 +34,7 @@ def check_even(gateway, count):
     assert [listed[number] for number in range(len(loads))] == loads
 
 
+@pytest.mark.alone
 def test_hand_over_is_fair(gateway):
     one = gateway({"workers": 4, "listeners": {"hold": {}, "other": {}}})
     with Crowd(one.address()) as crowd, Crowd(one.address("other")) as others:

@@ -53,6 +53,10 @@ def test_what_the_file_says_is_what_counts(tmp_path):
     assert finding(answer, "net.core.somaxconn")["status"] == "ok"
     assert finding(answer, "fs.nr_open")["status"] == "unknown", "whatever it is here"
     machine.write_text(machine.read_text().replace("125031", "125032"))
+    in_flight = finding(tuning(machine, status=1), "LimitNOFILE")  # the worst comes first
+    assert (in_flight["status"], in_flight["wanted"]) == ("short", "1000000")
+    assert in_flight["part"] == "in flight"
+    machine.write_text(machine.read_text().replace("125032", "1000000"))
     assert finding(tuning(machine, status=0), "LimitNOFILE")["status"] == "ok"
 
 

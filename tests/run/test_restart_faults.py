@@ -33,6 +33,40 @@ def test_bad_configuration_loses_nothing(keeper):
         check_echo(client)
 
 
+@pytest.mark.parametrize("size", ["0", "64", None])
+def test_what_systemd_says_of_its_store(keeper, size):
+    """Version 254 and later say how many descriptors they keep: of none, the clients are told."""
+    one = keeper("echo")
+    if size is not None:
+        one.environment["FDSTORE"] = size
+    gateway = one.start(config())
+    client = connect(one.addresses["echo"])
+    check_echo(client)
+    one.end()
+    kept = size != "0"
+    assert (one.parked() != []) == kept
+    assert ("connections are parked with systemd" in gateway.log()) == kept
+    one.start()
+    assert is_closed(client, 0.2) != kept
+    assert gateway.metric("connections_restored_total") == kept
+
+
+def test_stop_closes_all_when_the_store_goes(keeper):
+    """As systemctl stop does it: what systemd kept it lets go of, and the start is a fresh one."""
+    one = keeper("echo")
+    gateway = one.start(config())
+    clients = [connect(one.addresses["echo"]) for _ in range(5)]
+    gateway.wait_connections(5)
+    one.end()
+    assert not any(is_closed(client, 0.05) for client in clients)
+    assert one.drop(lambda name: name.startswith("park/")) == 5, "two states, two berths, one more"
+    assert all(is_closed(client) for client in clients)
+    one.start()
+    assert gateway.metric("connections_restored_total") == 0
+    assert gateway.closed_counts() == {}
+    check_echo(connect(one.addresses["echo"]))
+
+
 def test_supervisor_that_is_killed_while_it_takes_up_connections(keeper):
     """Some are in its hands, some with workers, some still parked: no stream gets another's bytes."""
     one = keeper("echo")

@@ -6,10 +6,12 @@ import time
 
 import pytest
 
-from clients import connect
+from clients import Crowd, connect
 from gateway import MILLGATED, wait_for
 from restarts import check_echo, config, ids
 from streams import Streams
+
+AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 def test_upgrade_without_systemd(gateway):
@@ -104,6 +106,26 @@ def test_program_that_starts_the_check_but_not_the_gateway(gateway, tmp_path):
     one.wait_metric("connections_restored_total", 1)
     check_echo(client)
     assert "going on with the program that runs" in one.log()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become someone else")
+def test_more_descriptors_than_may_be_in_flight(gateway):
+    """An ordinary user may have RLIMIT_NOFILE of them, and a message more. What two workers have parked
+    is above that, so that the kernel takes no berth of either before one gives connections up."""
+    count, message = 2 * 288, 253
+    one = gateway(config(2), nofile=32 + 288, prefix=AS_NOBODY, open_to_all=True)
+    with Crowd(one.address("echo"), count) as crowd:
+        wait_for(lambda: [c["state"] for c in one.connections()], ["open"] * count)
+        os.kill(one.pid, signal.SIGUSR2)
+        one.wait_metric("connections_restored_total", bool)
+        lost = one.closed("park_failed")
+        assert 0 < lost < count
+        assert one.metric("connections_restored_total") == count - lost >= message
+        assert one.closed_counts() == {"park_failed": lost}
+        assert "cannot be parked: too many descriptors in flight" in one.log()
+        assert crowd.pump_until(lambda: crowd.closed_count == lost)
+        crowd.send(b"x")
+        assert crowd.pump_until(lambda: crowd.received == count - lost)
 
 
 def test_terminated_while_it_upgrades(keeper):

@@ -101,6 +101,7 @@ def test_python_is_refused_by_its_status(gateway, websockets):
     asyncio.run(asyncio.wait_for(talk(), DEADLINE))
 
 
+@pytest.mark.alone
 def test_python_answers_pings_and_lives_through_restarts(gateway, websockets):
     one = gateway(config(ping_interval="200ms"))
 

@@ -162,6 +162,28 @@ what_a_million_wants(void **state)
 	json_decref(facts.values);
 }
 
+/* Those that concern a restart are told of where they are known to apply. */
+static void
+what_a_restart_wants(void **state)
+{
+	struct tune_facts facts = make_stock_facts();
+	struct tune_report report = check_facts(MILLION_CONF, &facts);
+
+	(void)state;
+	assert_null(find_finding(&report, "LimitNOFILE", "in flight"));
+	assert_null(find_finding(&report, "FileDescriptorStoreMax", ""));
+	tune_report_done(&report);
+	facts.in_flight_limited = true;
+	set_fact(&facts, "FileDescriptorStoreMax", "21");
+	report = check_facts(MILLION_CONF, &facts);
+	assert_string_equal(get_finding(&report, "LimitNOFILE", "in flight")->wanted, "1000000");
+	assert_int_equal(get_finding(&report, "LimitNOFILE", "in flight")->status, TUNE_SHORT);
+	assert_string_equal(get_finding(&report, "FileDescriptorStoreMax", "")->wanted, "22");
+	assert_int_equal(get_finding(&report, "FileDescriptorStoreMax", "")->status, TUNE_SHORT);
+	tune_report_done(&report);
+	json_decref(facts.values);
+}
+
 /* The status of a row when its number is this; TUNE_OK also if it is not told of. */
 static enum tune_status
 row_status(enum tune_row row, const struct conf *conf, struct tune_facts *facts, uint64_t number,
@@ -192,6 +214,7 @@ check_row_at_its_limit(enum tune_row row)
 	uint64_t wanted = 0, bad = info->rule == TUNE_AT_LEAST ? 0 : UINT64_C(1) << 50;
 	bool below = info->rule != TUNE_AT_MOST, above = info->rule != TUNE_AT_LEAST;
 
+	facts.in_flight_limited = true;
 	assert_int_equal(row_status(row, conf, &facts, bad, &wanted), info->verdict);
 	if (wanted > 0)
 		assert_int_equal(row_status(row, conf, &facts, wanted - 1, NULL),
@@ -527,6 +550,7 @@ main(void)
 		cmocka_unit_test(the_hash_table_is_told_of_where_it_matters),
 		cmocka_unit_test(the_default_limits_fit_a_stock_kernel),
 		cmocka_unit_test(what_a_million_wants),
+		cmocka_unit_test(what_a_restart_wants),
 		cmocka_unit_test(every_row_at_its_limit),
 		cmocka_unit_test(every_row_says_why),
 		cmocka_unit_test(no_sentence_is_cut),

@@ -127,6 +127,39 @@ an_empty_machine_has_the_limits_of_this_process(void **state)
 }
 
 static void
+what_a_restart_may_pass_on(void **state)
+{
+	static const struct {
+		const char *status;
+		bool limited;
+	} cases[] = {
+		{"Name:\tx\nCapEff:\t0000000000000000\n", true},
+		{"CapEff:\t000001ffffffffff\n", false},
+		{"CapEff:\t0000000001000000\n", false}, /* CAP_SYS_RESOURCE */
+		{"CapEff:\t0000000000200000\n", false}, /* CAP_SYS_ADMIN */
+		{"CapEff:\t000001fffedfffff\n", true},
+		{"CapInh:\t000001ffffffffff\n", true},
+	};
+	struct tree tree = make_tree();
+	struct tune_facts facts;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		put_file(&tree, "/proc/self/status", cases[i].status);
+		facts = read_facts(&tree, "{ " ONE_LISTENER " }");
+		assert_int_equal(facts.in_flight_limited, cases[i].limited);
+		assert_fact(&facts, "FileDescriptorStoreMax", NULL);
+		tune_facts_done(&facts);
+	}
+	setenv("FDSTORE", "512", 1);
+	facts = read_facts(&tree, "{ " ONE_LISTENER " }");
+	assert_fact(&facts, "FileDescriptorStoreMax", "512");
+	tune_facts_done(&facts);
+	unsetenv("FDSTORE");
+	remove_tree(&tree);
+}
+
+static void
 the_memory_is_counted_in_bytes(void **state)
 {
 	struct tree tree = make_tree();
@@ -263,6 +296,7 @@ main(void)
 		cmocka_unit_test(a_table_that_is_shared_with_the_machine_is_as_large),
 		cmocka_unit_test(what_the_configuration_wants_is_read),
 		cmocka_unit_test(an_empty_machine_has_the_limits_of_this_process),
+		cmocka_unit_test(what_a_restart_may_pass_on),
 		cmocka_unit_test(the_memory_is_counted_in_bytes),
 		cmocka_unit_test(the_limit_of_a_control_group_of_version_2),
 		cmocka_unit_test(the_limit_of_a_control_group_of_version_1),

@@ -44,6 +44,17 @@ check "systemctl status tells of them" eventually says 'Ready: 50000 of 100000 c
 check "a restart" systemctl restart millgate
 check "... and none is lost" same $N connections
 check "... by another worker" not same "$worker" workers
+
+systemctl kill --kill-who=main --signal=KILL millgate
+check "a killed supervisor is started again" eventually same 1 property NRestarts
+check "... and none is lost" eventually same $N connections
+
+pid=$(main_pid)
+rebuild 90.1 >/dev/null
+check "an upgrade of the package" install_debs ./millgate-90.1.deb
+check "... by another process" not same "$pid" main_pid
+check "... and none is lost" eventually same $N connections
+since=$(date '+%F %T')
 worker=$(workers)
 check "... which has a descriptor for each" same $((files + N)) count_files "$worker"
 
@@ -55,4 +66,4 @@ check "... each of them by closing" same $((N + 2)) closed client_closed
 check "... so that the worker has its descriptors back" same "$files" count_files "$worker"
 check "the worker is the same all the time" same "$worker" workers
 check "nothing was worth a warning since" same "" \
-	journalctl -q -o cat -u millgate -p warning --since=-1min
+	journalctl -q -o cat -u millgate -p warning --since="$since"
