@@ -82,11 +82,13 @@ fdpass_receive(int sock, void *buf, size_t size, struct fdpass_message *ret_mess
 	};
 	ssize_t n;
 
+	/* ECONNRESET: the other end was closed before it had read everything. This is said once, and
+	 * before what it has sent itself, which is still to come. */
 	do
 		n = recvmsg(sock, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
-		return errno == ECONNRESET ? -EPIPE : -errno;
+		return -errno;
 	if (n == 0)
 		return fdpass_end(&header);
 	ret_message->length = (size_t)n;

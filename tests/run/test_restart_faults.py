@@ -1,5 +1,6 @@
 """Restarts in which something goes wrong: who can be kept is kept, and the gateway starts."""
 
+import contextlib
 import os
 import signal
 import struct
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from clients import Crowd, connect, is_closed
-from gateway import wait_for
+from gateway import process_runs, stopped, wait_for
 from parkfile import memory_file, stored_bytes
 from restarts import KILLED, check_echo, config
 from streams import Streams
@@ -49,6 +50,28 @@ def test_what_systemd_says_of_its_store(keeper, size):
     one.start()
     assert is_closed(client, 0.2) != kept
     assert gateway.metric("connections_restored_total") == kept
+
+
+def test_what_a_dead_supervisor_had_handed_over_is_kept(keeper):
+    """The workers read of those only when it is gone, and cannot confirm them any more."""
+    one = keeper("echo")
+    gateway = one.start(config())
+    workers = gateway.worker_pids()
+    old = connect(one.addresses["echo"])
+    check_echo(old)
+    with contextlib.ExitStack() as stack:
+        for pid in workers:
+            stack.enter_context(stopped(pid))
+        new = [connect(one.addresses["echo"]) for _ in range(20)]
+        gateway.wait_metric("connections_accepted_total", 21)
+        gateway.process.kill()
+        gateway.process.wait()
+    for pid in workers:
+        wait_for(lambda pid=pid: process_runs(pid), False, what=f"worker {pid} runs")
+    one.start()
+    assert gateway.metric("connections_restored_total") == 21
+    for client in [old, *new]:
+        check_echo(client)
 
 
 def test_stop_closes_all_when_the_store_goes(keeper):

@@ -185,6 +185,21 @@ test_an_end_closed_unread_is_told_the_same(void **state)
 }
 
 static void
+test_an_end_closed_unread_is_told_after_its_last_words(void **state)
+{
+	struct pair *pair = *state;
+	int fd = make_file(1);
+
+	assert_int_equal(send_text(pair->there, "never read", NULL, 0), 0);
+	assert_int_equal(send_text(pair->here, "bye", &fd, 1), 0);
+	close(pair->here);
+	assert_received(pair, "bye", 1);
+	assert_int_equal(receive(pair), -EPIPE);
+	close_all(&fd, 1);
+	pair->here = dup(pair->there);
+}
+
+static void
 test_sending_to_a_closed_end_is_an_error_and_no_signal(void **state)
 {
 	struct pair *pair = *state;
@@ -452,6 +467,7 @@ main(void)
 		TEST(test_an_empty_socket_says_again),
 		TEST(test_a_closed_end_is_told_after_its_last_words),
 		TEST(test_an_end_closed_unread_is_told_the_same),
+		TEST(test_an_end_closed_unread_is_told_after_its_last_words),
 		TEST(test_sending_to_a_closed_end_is_an_error_and_no_signal),
 		TEST(test_errors_are_passed_on),
 		TEST(test_a_full_socket_says_again_until_it_is_read),
