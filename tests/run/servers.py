@@ -16,6 +16,8 @@ NO_CHECKS = {"interval": 0}
 QUICK = {"interval": 0.1, "timeout": 0.1, "rise": 2, "fall": 2}  # checks of health
 BACKLOG = 4096
 
+taken = []  # sockets of dead_target()
+
 
 def relay(*servers, listener=None, workers=2, limits=None, log_level="info", **upstream):
     """
@@ -49,8 +51,10 @@ def wait_upstream(gateway, server, key, wanted, timeout=DEADLINE):
 
 
 def dead_target():
-    """An address of nobody."""
-    return f"127.0.0.1:{free_port()}"
+    """An address at which nobody listens, and nobody else begins to meanwhile."""
+    taken.append(socket.socket())
+    taken[-1].bind(("127.0.0.1", free_port()))
+    return "%s:%d" % taken[-1].getsockname()
 
 
 class Listening:

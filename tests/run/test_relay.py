@@ -441,7 +441,7 @@ def test_every_kind_of_address_on_both_sides(gateway, echoes, tmp_path, address,
         "tcp": None,
         "ipv6": ("::1", 0),
         "unix": str(tmp_path / "app"),
-        "abstract": f"\0millgate-test-{tmp_path.name}",
+        "abstract": f"\0millgate-test-{os.getpid()}-{tmp_path.name}",
     }
     if behind == "ipv6":
         with socket.socket(socket.AF_INET6) as probe:

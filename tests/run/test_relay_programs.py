@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import os
+import pathlib
 import random
 import re
 import signal
+import tempfile
 
 import pytest
 
@@ -136,23 +138,26 @@ def test_redis_is_killed_under_load(gateway, redis):
 
 
 @pytest.fixture
-def postgres(daemons, tmp_path_factory):
+def postgres(daemons):
     """The address of one that trusts everybody, TCP and Unix."""
     initdb, server = programs.need("initdb", "postgres")
     programs.need("pgbench")
-    directory = tmp_path_factory.mktemp("postgres")
     user = programs.unprivileged()
-    for parent in [directory, *directory.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o755)
-    if user:
-        os.chown(directory, user["user"], user["group"])
+    with tempfile.TemporaryDirectory(prefix="millgate-postgres-") as name:
+        directory = pathlib.Path(name)
+        if user:
+            os.chown(directory, user["user"], user["group"])
+        yield from serve_postgres(daemons, initdb, server, directory, user)
+
+
+def serve_postgres(daemons, initdb, server, directory, user):
     data = directory / "data"
     options = ["-D", data, "-U", "millgate", "-A", "trust", "--no-sync", "--no-locale"]
     programs.run([initdb, *options, "-E", "UTF8"], cwd=directory, **user)
     address = ("127.0.0.1", free_port())
     command = [server, "-D", data, "-p", address[1], "-h", address[0], "-k", directory, "-F"]
-    daemons(command, directory, address, cwd=directory, **user)
-    return "%s:%d" % address, f"unix:{directory}/.s.PGSQL.{address[1]}"
+    with daemons(command, directory, address, cwd=directory, **user):
+        yield "%s:%d" % address, f"unix:{directory}/.s.PGSQL.{address[1]}"
 
 
 def pgbench(gateway, *arguments):
