@@ -6,12 +6,14 @@ import os
 import struct
 
 HEAD = struct.Struct("<8sIIQQQQQQQ")
-RECORD = struct.Struct("<QQQQQIIBxH16sBBBB16s")
+RECORD = struct.Struct("<QQQQQIIBxH16sBBBB16sHBB4xBxH16s4x")
 FIELDS = (
     *("id", "cookie", "opened_usec", "active_usec", "waiting", "out_bytes", "in_bytes"),
     *("family", "port", "address", "listener", "state", "flags", "reason", "proto"),
+    *("server", "tries", "more_flags", "to_family", "to_port", "to_address"),
 )
-OPEN, CLOSING, HANDSHAKE = range(3)  # state
+OPEN, CLOSING, HANDSHAKE, PROXY, CONNECTING = range(5)  # state
+HELD, EOF, UPSTREAM, LINKED = 16, 32, 64, 128  # flags
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 

@@ -79,7 +79,7 @@ def test_a_reason_to_close_that_nobody_knows(keeper):
     client = WebSocket(one.addresses["web"]).sock
     gateway.wait_connections(1)
     one.end()
-    change(one, update(state=CLOSING, reason=255, flags=255))
+    change(one, update(state=CLOSING, reason=255, flags=15))
     one.start()
     check_lost(one, gateway, [client], "shutdown")
 
