@@ -6,10 +6,11 @@ import os
 import struct
 
 HEAD = struct.Struct("<8sIIQQQQQQQ")
-RECORD = struct.Struct("<QQQQQIIBxH16sBBBB16s")
+RECORD = struct.Struct("<QQQQQIIBxH16sBBBB16sHBB4x20s4x")
 FIELDS = (
     *("id", "cookie", "opened_usec", "active_usec", "waiting", "out_bytes", "in_bytes"),
     *("family", "port", "address", "listener", "state", "flags", "reason", "proto"),
+    *("server", "tries", "more_flags", "destination"),
 )
 OPEN, CLOSING, HANDSHAKE = range(3)  # state
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
