@@ -302,7 +302,7 @@ def test_the_limit_of_a_source_is_the_clients(gateway, echoes, service, offset):
             admitted += 1
         else:
             assert is_closed(clients[-1])
-    assert one.closed("refused_source") == max(offset, 0)
+    one.wait_closed("refused_source", max(offset, 0))
     one.wait_connections(admitted)
     sources = {item["source"]: item["connections"] for item in one.get("/sources")["sources"]}
     assert sources == {f"{CLIENT[0]}/32": admitted}
@@ -371,7 +371,7 @@ def test_a_crowd_behind_a_load_balancer_is_counted_exactly(gateway, echoes):
             client.sock.send(line((f"192.0.2.{number % 40}", 1000 + number)))
         assert crowd.pump_until(lambda: crowd.closed_count == 240)
         one.wait_connections(160)
-        assert one.closed_counts() == {"refused_source": 240}
+        wait_for(one.closed_counts, {"refused_source": 240})
         assert {item["connections"] for item in one.get("/sources?limit=100")["sources"]} == {4}
         crowd.send(b"0123456789")
         assert crowd.pump_until(lambda: crowd.received == 1600)
@@ -394,7 +394,7 @@ def test_servers_are_filled_exactly_by_a_crowd_behind_a_load_balancer(
         assert a.connections == b.connections == 20
         if when_down == "refuse":
             assert crowd.pump_until(lambda: crowd.closed_count == 10)
-            assert one.closed_counts() == {"refused_upstream": 10}
+            wait_for(one.closed_counts, {"refused_upstream": 10})
             return
         one.wait_connections(50)
         assert crowd.closed_count == 0

@@ -68,7 +68,7 @@ def test_retries_are_as_many_as_configured(gateway, echoes, offset):
     dead = [dead_target() for _ in range(2)]
     one = gateway(relay(*dead, server, retries=len(dead) - offset, balance="round_robin"))
     assert visit(one) == ("" if offset > 0 else "good")
-    assert one.closed("upstream_failed") == (1 if offset > 0 else 0)
+    one.wait_closed("upstream_failed", 1 if offset > 0 else 0)
     assert sum(item["connect_failures_total"] for item in upstreams(one).values()) == 2
 
 
