@@ -80,11 +80,17 @@ fdpass_receive(int sock, void *buf, size_t size, struct fdpass_message *ret_mess
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes),
 	};
+	bool reset = false;
 	ssize_t n;
 
-	do
+	for (;;) {
 		n = recvmsg(sock, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+		if (n >= 0 || (errno != EINTR && (errno != ECONNRESET || reset)))
+			break;
+		/* That the other end closed without reading all is told first, and once: what it
+		 * had sent is still to come. */
+		reset = reset || errno == ECONNRESET;
+	}
 	if (n < 0)
 		return errno == ECONNRESET ? -EPIPE : -errno;
 	if (n == 0)
