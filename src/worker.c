@@ -43,7 +43,8 @@ worker_send(struct worker *worker, const struct control_header *header, const vo
 {
 	int r = channel_send(&worker->channel, header, records);
 
-	if (r == 0 || worker->stopping)
+	/* Is it gone, the channel says so when all that it had sent is read; and then we park. */
+	if (r == 0 || r == -EPIPE || r == -ECONNRESET || worker->stopping)
 		return;
 	log_error(NULL, "cannot report to the supervisor: %s; stopping", strerror(-r));
 	worker->stopping = worker->failed = true;
