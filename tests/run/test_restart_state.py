@@ -72,16 +72,18 @@ def test_a_record_that_is_nonsense(keeper, how, reason):
             check_echo(client)
 
 
-def test_a_reason_to_close_that_nobody_knows(keeper):
+# All flags at once make it a server's connection, and there is no client that it belongs to.
+@pytest.mark.parametrize(("flags", "reason"), [(31, "shutdown"), (255, "park_failed")])
+def test_a_reason_to_close_that_nobody_knows(keeper, flags, reason):
     one = keeper("echo", "web")
     web = {"protocol": "websocket", "websocket": {"close_timeout": "200ms"}}
     gateway = one.start(config(2, web=web, echo={"service": "echo"}))
     client = WebSocket(one.addresses["web"]).sock
     gateway.wait_connections(1)
     one.end()
-    change(one, update(state=CLOSING, reason=255, flags=15))
+    change(one, update(state=CLOSING, reason=255, flags=flags))
     one.start()
-    check_lost(one, gateway, [client], "shutdown")
+    check_lost(one, gateway, [client], reason)
 
 
 def test_two_records_of_one_id(keeper):

@@ -194,6 +194,7 @@ test_an_end_closed_unread_is_told_after_its_last_words(void **state)
 	assert_int_equal(send_text(pair->here, "bye", &fd, 1), 0);
 	close(pair->here);
 	assert_received(pair, "bye", 1);
+	fdpass_close(&pair->message, 0);
 	assert_int_equal(receive(pair), -EPIPE);
 	close_all(&fd, 1);
 	pair->here = dup(pair->there);
