@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from gateway import DEADLINE, wait_for
+from relay_clients import PATIENCE
 
 # Debian packages that scripts/test has unpacked, not installed.
 TOOLS = os.environ.get("MILLGATE_TOOLS")
@@ -67,14 +68,14 @@ def start(command, **options):
     )
 
 
-def output(process, timeout=DEADLINE):
+def output(process, timeout=PATIENCE):
     """What a started program has said, which must have ended well."""
     text, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0, f"ended with {process.returncode}:\n{text}"
     return text
 
 
-def run(command, timeout=DEADLINE, **options):
+def run(command, timeout=PATIENCE, **options):
     return output(start(command, **options), timeout)
 
 

@@ -8,6 +8,7 @@ from gateway import wait_for
 from streams import pattern
 
 SMALL_BUFFER = 4096  # bytes, of a socket whose owner reads slowly
+PATIENCE = 60  # seconds; many tests may run side by side
 
 
 def greeting(client):
@@ -70,8 +71,7 @@ def fill(sock):
         return len(marks) > 10 and marks[-1] == marks[-10]
 
     wait_for(blocked, True, what="nothing more goes in")
-    sock.setblocking(True)
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     return sent
 
 

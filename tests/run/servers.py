@@ -10,6 +10,7 @@ import pytest
 
 from clients import reset
 from gateway import DEADLINE, free_port, wait_for
+from relay_clients import PATIENCE
 
 READ_BYTES = 65536
 NO_CHECKS = {"interval": 0}
@@ -50,18 +51,26 @@ def wait_upstream(gateway, server, key, wanted, timeout=DEADLINE):
     return wait_for(probe, wanted, timeout, f"{key} of {target}")
 
 
+def bind_free(sock):
+    """To a port of 127.0.0.1 that is free, also when another process looks for one as well."""
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", free_port()))
+            return sock.getsockname()
+    raise RuntimeError("no port is free")
+
+
 def dead_target():
     """An address at which nobody listens, and nobody else begins to meanwhile."""
     taken.append(socket.socket())
-    taken[-1].bind(("127.0.0.1", free_port()))
-    return "%s:%d" % taken[-1].getsockname()
+    return "%s:%d" % bind_free(taken[-1])
 
 
 class Listening:
     """Something that listens, at 127.0.0.1 or a Unix socket, and can stop and begin again."""
 
     def __init__(self, address=None, backlog=BACKLOG, receive_buffer=None):
-        self.address = address or ("127.0.0.1", free_port())
+        self.address = address  # None: one that is free
         self.backlog = backlog
         self.receive_buffer = receive_buffer
         self.listener = None
@@ -78,12 +87,15 @@ class Listening:
         if isinstance(self.address, str):
             self.listener = socket.socket(socket.AF_UNIX)
         else:
-            family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
-            self.listener = socket.socket(family)
+            is_ipv6 = self.address and ":" in self.address[0]
+            self.listener = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET)
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self.receive_buffer:  # inherited by its connections
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-        self.listener.bind(self.address)
+        if self.address:
+            self.listener.bind(self.address)
+        else:
+            self.address = bind_free(self.listener)
         self.listener.listen(self.backlog)
 
     def close(self):
@@ -104,7 +116,7 @@ class Scripted(Listening):
     def accept(self, timeout=DEADLINE):
         self.listener.settimeout(timeout)
         sock, _ = self.listener.accept()
-        sock.settimeout(timeout)
+        sock.settimeout(PATIENCE)
         return sock
 
 

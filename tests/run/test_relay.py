@@ -10,7 +10,7 @@ import pytest
 
 from clients import connect, half_close, is_closed, read_all, read_exactly, reset
 from gateway import wait_for
-from relay_clients import SMALL_BUFFER, fill, read_pattern
+from relay_clients import PATIENCE, SMALL_BUFFER, fill, read_pattern
 from servers import Scripted, relay, upstreams, wait_upstream
 from streams import PERIOD, Streams, pattern
 
@@ -153,6 +153,7 @@ def test_what_a_client_sends_while_the_server_is_connected_is_kept(gateway, full
 def test_64_mib_each_way_at_once(linked, slow):
     """One side begins to read only when something waits in the gateway for it."""
     one, client, behind = linked
+    client.settimeout(PATIENCE)
     late, early = (client, behind) if slow == "client" else (behind, client)
     floods = [Flood(client, VOLUME), Flood(behind, VOLUME, start=PERIOD // 2)]
     drains = [Drain(early)]

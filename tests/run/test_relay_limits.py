@@ -17,6 +17,7 @@ from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstrea
 # Deadlines.
 
 
+@pytest.mark.alone
 def test_a_pair_is_idle_when_the_client_is(gateway, scripted):
     server = scripted()
     one = gateway(relay(server, limits={"idle_timeout": "300ms"}))
@@ -32,6 +33,7 @@ def test_a_pair_is_idle_when_the_client_is(gateway, scripted):
     one.wait_connections(0)
 
 
+@pytest.mark.alone
 def test_what_a_server_says_is_no_idleness(gateway, scripted):
     """A client that only listens is not idle while there is something to hear."""
     server = scripted()

@@ -142,6 +142,7 @@ def test_clients_wait_for_a_name(gateway, names, hosts):
         assert greeting(client) == "127.0.0.2"
 
 
+@pytest.mark.alone
 def test_nobody_waits_for_a_silent_name_server(gateway, names, echoes):
     """Neither clients of another server, nor the admin socket, nor a reload."""
     server = echoes("known")[0]
@@ -158,6 +159,7 @@ def test_nobody_waits_for_a_silent_name_server(gateway, names, echoes):
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.alone
 def test_a_silent_name_server_does_not_keep_other_listeners_waiting_at_start(gateway, names):
     names.silent = True
     settings = config(names, "unknown.example:80", **OFTEN)

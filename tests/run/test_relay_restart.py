@@ -154,6 +154,8 @@ def test_what_ends_meanwhile(keeper, scripted):
         for _ in range(5):
             client = stack.enter_context(connect(one.addresses["relay"]))
             pairs.append((client, stack.enter_context(server.accept())))
+            client.sendall(b"x")  # the gateway knows of the connection to the server
+            assert pairs[-1][1].recv(1) == b"x"
         one.end()
         pairs[0][0].close()
         reset(pairs[1][0])
@@ -269,9 +271,8 @@ def test_what_a_load_balancer_said_is_not_forgotten(restarts, scripted, full):
         slow.sendall(line((CLIENT[0], 3)))
         wait_for(lambda: upstreams(gateway, "other")[silent.target]["connections"], 1)
         restarts.restart()
-        found = [item["peer"] for item in gateway.connections()]
-        assert f"{CLIENT[0]}:{CLIENT[1]}" in found
-        assert f"{CLIENT[0]}:3" in found
+        known = {f"{CLIENT[0]}:{CLIENT[1]}", f"{CLIENT[0]}:3"}
+        wait_for(lambda: known <= {item["peer"] for item in gateway.connections()}, True)
         half.sendall(line()[-5:] + b"data")
         with server.accept() as late:
             assert read_exactly(late, len(binary()) + 4) == binary() + b"data"
