@@ -27,9 +27,9 @@ worker_send(struct worker *worker, const struct control_header *header, const vo
 {
 	int r = channel_send(&worker->channel, header, records);
 
-	/* -EPIPE: the supervisor is gone, as the channel will tell once all that it had sent is
-	 * read: connections, which are to be kept with the others. */
-	if (r == 0 || r == -EPIPE || worker->stopping)
+	/* If the supervisor is gone, the channel will tell once all that it had sent is read:
+	 * connections, which are to be kept with the others. */
+	if (r == 0 || r == -EPIPE || r == -ECONNRESET || worker->stopping)
 		return;
 	log_error(NULL, "cannot report to the supervisor: %s; stopping", strerror(-r));
 	worker->stopping = worker->failed = true;

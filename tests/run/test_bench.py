@@ -297,8 +297,9 @@ def test_receive_measures_heartbeats():
             "100ms",
             server.target,
         )
-    assert 390 <= result["heartbeats_due"] <= 410
-    assert 340 <= result["heartbeats_received"] <= 420
+    due = 20 * 10 * result["measured_seconds"]  # which is longer where the machine is busy
+    assert result["heartbeats_due"] == pytest.approx(due, abs=10)
+    assert 0.85 * due <= result["heartbeats_received"] <= due + 20
     assert 0.09 <= result["gap_seconds"]["p50"] <= 0.15
     assert result["longest_silence_seconds"] < 1
 
@@ -345,7 +346,7 @@ def test_receive_notices_silence():
             "-n", 5, "-w", "receive", "-d", 0.5, "--heartbeat-interval", "100ms", server.target
         )
     assert result["heartbeats_received"] == 0
-    assert 24 <= result["heartbeats_due"] <= 27
+    assert result["heartbeats_due"] == pytest.approx(5 * 10 * result["measured_seconds"], abs=2)
     assert result["gap_seconds"] is None
     assert result["longest_silence_seconds"] >= 0.5
 

@@ -111,6 +111,27 @@ def test_supervisor_that_is_killed_while_it_takes_up_connections(keeper):
         assert gateway.metric("connections_current") == 4000 - lost
 
 
+def test_supervisor_that_is_killed_with_connections_on_their_way(keeper):
+    """The worker has not read of them yet, and nobody reads any more what it has to say of them."""
+    one = keeper("echo")
+    gateway = one.start(config(1))
+    (worker,) = gateway.worker_pids()
+    kept = []
+    for turn in (1, 2):
+        with stopped(worker):
+            kept += [connect(one.addresses["echo"]) for _ in range(300)]
+            gateway.wait_metric("connections_accepted_total", 300 * turn)
+            gateway.process.kill()
+            gateway.process.wait()
+        wait_for(lambda: process_runs(worker), False)
+        one.start()
+        for client in kept:
+            check_echo(client)
+        (worker,) = gateway.worker_pids()
+    assert gateway.metric("connections_current") == 600
+    assert gateway.closed_counts() == {}
+
+
 def test_stop_while_it_takes_up_connections(keeper):
     one = keeper("echo")
     gateway = one.start(config(3))

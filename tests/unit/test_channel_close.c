@@ -47,6 +47,24 @@ test_last_words_are_heard_before_the_end(void **state)
 }
 
 static void
+test_last_words_are_heard_of_an_end_that_has_not_read_all(void **state)
+{
+	struct both *both = *state;
+	int fd = make_file(1);
+
+	assert_int_equal(send_value(&both->there->channel, 7, 1), 0);
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(send_value(&both->here->channel, i, 1), 0);
+	assert_int_equal(send_file(&both->here->channel, 50, &fd, 1), 0);
+	channel_done(&both->here->channel);
+	settle(both);
+	assert_values(both->there, 0, 51);
+	assert_int_equal(both->there->n_offered, 1);
+	assert_int_equal(both->there->n_closed, 1);
+	close(fd);
+}
+
+static void
 test_sending_to_a_closed_end_is_an_error(void **state)
 {
 	struct both *both = *state;
@@ -216,6 +234,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_closed_end_is_told_once),
 		TEST(test_last_words_are_heard_before_the_end),
+		TEST(test_last_words_are_heard_of_an_end_that_has_not_read_all),
 		TEST(test_sending_to_a_closed_end_is_an_error),
 		TEST(test_an_end_that_closes_with_a_full_queue),
 		TEST(test_nonsense_closes_and_leaves_no_descriptors),
