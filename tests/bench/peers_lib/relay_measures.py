@@ -21,6 +21,7 @@ class Plan:
     streams: int
     volume: int  # bytes, over one stream and over all
     at_once: int  # connects under way
+    connect_rate: int  # before echoes, so slow that all pairs are whole when these begin
     echo_concurrency: int  # of the closed loop
     echo_rate: int  # of the open one
     echo_seconds: float
@@ -104,7 +105,8 @@ def echo(peer, plan, pairs, name, *arguments):
     with peer("echo") as server:
         report, cpu, _ = measures.load(
             server, plan, pairs, plan.echo_seconds,
-            "--workload", "echo", "--size", plan.echo_bytes, *arguments,
+            "--workload", "echo", "--size", plan.echo_bytes, "--rate", plan.connect_rate,
+            *arguments,
         )  # fmt: skip
     rate = report["echo_per_second"]
     return report, {name: rate, f"{name}_cpu": cpu / plan.echo_seconds / rate * 1e6}

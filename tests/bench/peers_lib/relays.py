@@ -42,7 +42,7 @@ class Relay:
         return Traffic(self.mode)
 
     def held(self):
-        """In all its processes: there may be no worker, and a helper that holds nothing."""
+        """In all its processes: some have no workers."""
         return benchlib.open_descriptors(self.pids()) - self.base
 
     @classmethod
