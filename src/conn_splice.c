@@ -15,6 +15,7 @@
 
 #define CONN_PIPE_BYTES 262144
 #define CONN_BULK_MIN_BYTES 16384 /* less in one go is not bulk any more */
+#define CONN_SPLICES 8            /* of one connection, before others get their turn */
 #define CONN_SPLICE_FLAGS (SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
 
 static struct conn_link *
@@ -91,7 +92,8 @@ conn_splice_out(struct conns *conns, struct conn *to, size_t length)
 	return (ssize_t)moved;
 }
 
-static void
+/* False: it is held or closed. */
+static bool
 conn_pass_pipe(struct conns *conns, struct conn *conn, struct conn *to, size_t length)
 {
 	uint32_t generation = conn->generation;
@@ -100,17 +102,18 @@ conn_pass_pipe(struct conns *conns, struct conn *conn, struct conn *to, size_t l
 	if (moved < 0) {
 		conn_empty_pipe(conns, NULL, length);
 		(void)conn_fail(conns, to, (int)-moved);
-		return;
+		return false;
 	}
 	conn_empty_pipe(conns, to, length - (size_t)moved);
-	if (conn->generation == generation && to->out)
-		conn_hold(conns, conn);
+	if (conn->generation != generation)
+		return false;
+	return !to->out || (conn_hold(conns, conn), false);
 }
 
-void
-conn_splice(struct conns *conns, struct conn *conn)
+/* True: there may be more. */
+static bool
+conn_splice_once(struct conns *conns, struct conn *conn)
 {
-	struct conn *to = conn_other(conns, conn);
 	size_t room = conn_read_room(conns, conn, CONN_PIPE_BYTES);
 	ssize_t n =
 		splice(conn_fd(conns, conn), NULL, conns->pipe[1], NULL, room, CONN_SPLICE_FLAGS);
@@ -121,8 +124,16 @@ conn_splice(struct conns *conns, struct conn *conn)
 		/* EINVAL: not with this kind of socket; a read will do. */
 		if (n == 0 || (errno != EAGAIN && errno != EINTR && errno != EINVAL))
 			conn_read_ended(conns, conn, n < 0 ? errno : 0);
-		return;
+		return false;
 	}
 	conn_count_received(conns, conn, (size_t)n);
-	conn_pass_pipe(conns, conn, to, (size_t)n);
+	return conn_pass_pipe(conns, conn, conn_other(conns, conn), (size_t)n) &&
+	       n >= CONN_BULK_MIN_BYTES;
+}
+
+void
+conn_splice(struct conns *conns, struct conn *conn)
+{
+	for (unsigned i = 0; i < CONN_SPLICES && conn_splice_once(conns, conn); i++)
+		;
 }
