@@ -298,6 +298,24 @@ worker_init_events(struct worker *worker)
 	return 0;
 }
 
+/*
+ * Its few descriptors are watched by poll(2). In an epoll set the one of the connections would be
+ * nested, and then the kernel takes a lock of the whole machine for each connection that is added
+ * (epnested_mutex in fs/eventpoll.c), for which all workers wait when all of them get connections.
+ */
+static struct event_base *
+worker_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config && event_config_avoid_method(config, "epoll") == 0)
+		base = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return base;
+}
+
 static int
 worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
 {
@@ -308,7 +326,7 @@ worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
 	};
 	int r;
 
-	worker->base = event_base_new();
+	worker->base = worker_base();
 	if (!worker->base)
 		return -ENOMEM;
 	r = channel_init(
