@@ -192,6 +192,16 @@ admin_print_label(FILE *out, const char *name, const char *value)
 	fputc('"', out);
 }
 
+/* Behind the labels. */
+static void
+admin_print_upstream_value(FILE *out, enum upstream_metric metric, uint64_t value)
+{
+	if (metric == UPSTREAM_METRIC_CONNECT_USEC)
+		fprintf(out, "} %.6f\n", (double)value / 1e6);
+	else
+		fprintf(out, "} %" PRIu64 "\n", value);
+}
+
 static void
 admin_print_upstream_metric(FILE *out, const struct supervisor *supervisor,
 	enum upstream_metric metric, const uint16_t numbers[], size_t n)
@@ -210,8 +220,8 @@ admin_print_upstream_metric(FILE *out, const struct supervisor *supervisor,
 		admin_print_label(out, "server", upstream->name);
 		fputc(',', out);
 		admin_print_label(out, "address", upstream_format(upstream, address));
-		fprintf(out, "} %" PRIu64 "\n",
-			metrics_upstream_sum(supervisor->metrics, numbers[i], metric));
+		admin_print_upstream_value(
+			out, metric, metrics_upstream_sum(supervisor->metrics, numbers[i], metric));
 	}
 }
 

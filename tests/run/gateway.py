@@ -317,11 +317,13 @@ class Gateway:
         return found
 
     def connection_of(self, client):
-        """What is known of the connection of a client's socket (TCP)."""
+        """What is known of the connection of a client's socket (TCP), once a worker has it."""
         peer = peer_name(client)
-        found = [item for item in self.connections() if item["peer"] == peer]
-        assert len(found) == 1, f"{peer} is there {len(found)} times"
-        return found[0]
+
+        def find():
+            return [item for item in self.connections() if item["peer"] == peer]
+
+        return wait_for(find, lambda found: len(found) == 1, what=f"who is {peer}")[0]
 
     # Configuration.
 
