@@ -13,9 +13,8 @@
 #include <unistd.h>
 
 #include "conn_private.h"
+#include "keepalive.h"
 #include "proxy_header.h"
-
-#define CONN_KEEPALIVE_PROBES 4 /* unanswered, after which the server is gone */
 
 static struct conn_link *
 conn_link(const struct conns *conns, const struct conn *conn)
@@ -26,16 +25,11 @@ conn_link(const struct conns *conns, const struct conn *conn)
 static void
 conn_set_options(const struct conn_listener *listener, int fd)
 {
-	int one = 1, idle = (int)(listener->keepalive_usec / 1000000);
-	int probes = CONN_KEEPALIVE_PROBES, interval = idle / probes > 0 ? idle / probes : 1;
+	int one = 1;
 
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (idle == 0)
-		return;
-	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	if (listener->keepalive_usec)
+		keepalive_set(fd, listener->keepalive_usec);
 }
 
 static int

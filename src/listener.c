@@ -11,10 +11,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "keepalive.h"
 #include "log.h"
 
-#define LISTENER_OWN_BACKLOG 1024   /* fewer are served at once */
-#define LISTENER_KEEPALIVE_PROBES 4 /* unanswered, after which the client is gone */
+#define LISTENER_OWN_BACKLOG 1024 /* fewer are served at once */
 
 /* Is this a listening stream socket of a family that we serve? */
 static int
@@ -400,23 +400,6 @@ listener_close_all(struct listener_set *set)
 	*set = LISTENER_SET_EMPTY;
 }
 
-static void
-listener_set_keepalive(int fd, uint64_t keepalive_usec)
-{
-	int on = keepalive_usec > 0;
-	int idle = (int)(keepalive_usec / 1000000);
-	int interval = idle / LISTENER_KEEPALIVE_PROBES, probes = LISTENER_KEEPALIVE_PROBES;
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (!on)
-		return;
-	if (interval < 1)
-		interval = 1;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-}
-
 void
 listener_set_options(const struct listener_set *set, const struct conf *conf)
 {
@@ -430,6 +413,6 @@ listener_set_options(const struct listener_set *set, const struct conf *conf)
 		/* Linux hands TCP_NODELAY and the keepalive settings on to accepted sockets: set
 		 * here once, they cost no system call for each connection. */
 		(void)setsockopt(item->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		listener_set_keepalive(item->fd, conf->listeners[item->listener].keepalive);
+		keepalive_set(item->fd, conf->listeners[item->listener].keepalive);
 	}
 }
