@@ -115,10 +115,10 @@ park_all(struct parking *parking)
 
 		if (!conn_is_client(conn))
 			continue;
-		if (parking->n + 2 > FDPASS_FDS_MAX)
+		other = conn_other(conns, conn);
+		if (parking->n + (other ? 2 : 1) > FDPASS_FDS_MAX)
 			park_batch(parking);
 		park_add(parking, conn);
-		other = conn_other(conns, conn);
 		if (other)
 			park_add(parking, other);
 	}
