@@ -296,7 +296,19 @@ class Gateway:
         return [worker["pid"] for worker in self.workers()]
 
     def wait_metric(self, name, wanted, timeout=DEADLINE):
-        return wait_for(lambda: self.metric(name), wanted, timeout, name)
+        deadline = time.monotonic() + timeout
+
+        def probe():
+            """A process that becomes another one, or ends, drops who asks it meanwhile."""
+            while True:
+                try:
+                    return self.metric(name)
+                except (ConnectionError, http.client.HTTPException):
+                    if time.monotonic() >= deadline or self.process.poll() is not None:
+                        raise
+                    time.sleep(POLL)
+
+        return wait_for(probe, wanted, timeout, name)
 
     def wait_connections(self, wanted, timeout=DEADLINE):
         return self.wait_metric("connections_current", wanted, timeout)
