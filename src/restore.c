@@ -65,7 +65,9 @@ restore_follow(struct restore *restore, const struct parkset_file *file, uint32_
 		.server = UPSTREAM_NONE,
 	};
 
-	if (!entry || parkfile_record(&file->file, index - 1).id != record.id) {
+	/* Not all that is behind a client was announced by it, and looked at for that. */
+	if (!entry || parkfile_record(&file->file, index - 1).id != record.id ||
+		!restore_is_server(file, index, record.id)) {
 		(void)close(fd);
 		return;
 	}

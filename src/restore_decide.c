@@ -64,21 +64,26 @@ restore_is_sound(const struct parkset_file *file, const struct parkfile_record *
 	       record->destination.family <= ADDR_UNIX && parkfile_waiting(&file->file, record);
 }
 
-/* Is the next record the client's connection to a server, as it says? */
+bool
+restore_is_server(const struct parkset_file *file, uint64_t index, uint64_t id)
+{
+	struct parkfile_record record;
+
+	if (index >= file->file.head.n_records)
+		return false;
+	record = parkfile_record(&file->file, index);
+	return record.flags & PARKFILE_UPSTREAM && record.id == id &&
+	       (record.state == PARKFILE_OPEN || record.state == PARKFILE_CONNECTING) &&
+	       parkfile_waiting(&file->file, &record);
+}
+
+/* If the client says that the next record is its connection to a server: is it? */
 static bool
 restore_has_server(
 	const struct parkset_file *file, uint32_t index, const struct parkfile_record *record)
 {
-	struct parkfile_record next;
-
-	if (!(record->flags & PARKFILE_LINKED))
-		return true;
-	if (index + 1 >= file->file.head.n_records)
-		return false;
-	next = parkfile_record(&file->file, index + 1);
-	return next.flags & PARKFILE_UPSTREAM && next.id == record->id &&
-	       (next.state == PARKFILE_OPEN || next.state == PARKFILE_CONNECTING) &&
-	       parkfile_waiting(&file->file, &next);
+	return !(record->flags & PARKFILE_LINKED) ||
+	       restore_is_server(file, (uint64_t)index + 1, record->id);
 }
 
 /* The number here of the server that it has there. */

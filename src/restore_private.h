@@ -17,4 +17,7 @@ _Static_assert((int)CLOSE_REASON_COUNT < (int)RESTORE_FOLLOW, "a fate is a byte"
 /* Fills `fates`, enters those that stay into roster and admit, and carries on the counters. */
 int restore_decide(struct restore *restore) MG_MUST_CHECK;
 
+/* Is this record a sound one of the connection to the server of the client with this id? */
+bool restore_is_server(const struct parkset_file *file, uint64_t index, uint64_t id);
+
 #endif

@@ -89,6 +89,26 @@ def test_a_pair_that_does_not_say_so(keeper, echoes):
     assert gateway.closed_counts() == {}
 
 
+@pytest.mark.parametrize(
+    "of_server",
+    [update(state=HANDSHAKE), update(waiting=2**64 - 1, out_bytes=1), update(in_bytes=2**32 - 1)],
+)
+def test_a_server_that_is_nonsense_and_not_announced(keeper, echoes, of_server):
+    """Its client is led to a server anew."""
+    server = echoes("it")[0]
+    one, gateway, clients, _ = start(keeper, server)
+
+    def change(client, follower):
+        client.update(flags=client["flags"] & ~LINKED)
+        of_server(follower)
+
+    restart_with(one, change)
+    wait_for(lambda: upstreams(gateway)[server.target]["connects_total"], 6)
+    assert gateway.metric("connections_current") == len(clients)
+    assert gateway.closed_counts() == {}
+    assert gateway.metric("worker_restarts_total") == 0
+
+
 def test_a_server_with_no_client_before_it(keeper, echoes):
     one, gateway, clients, mine = start(keeper, echoes("it")[0])
     one.end()
