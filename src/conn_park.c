@@ -45,7 +45,7 @@ conn_waiting_bytes(const struct iobuf *buf)
 static void
 conn_park_link(const struct conns *conns, const struct conn *conn, struct parkfile_record *record)
 {
-	const struct conn_link *link = &conns->links[conn_fd(conns, conn)];
+	const struct conn_link *link = conn_link(conns, conn);
 
 	if (!conn_listener(conns, conn)->service->relays)
 		return;
@@ -214,7 +214,7 @@ conn_restore_upstream(struct conns *conns, int fd, struct conn *client,
 	const struct parkfile_record *record, const char *waiting)
 {
 	struct conn as = conn_as_parked(record);
-	struct conn_link *link = &conns->links[conn_fd(conns, client)];
+	struct conn_link *link = conn_link(conns, client);
 	enum close_reason wrong;
 	struct conn *conn;
 
@@ -254,7 +254,7 @@ conn_restored(struct conns *conns, struct conn *client, uint64_t parked_usec)
 	uint32_t generation = client->generation;
 
 	if (conn_listener(conns, client)->service->relays &&
-		conns->links[conn_fd(conns, client)].flags & CONN_LINK_AWAITED) {
+		conn_link(conns, client)->flags & CONN_LINK_AWAITED) {
 		conn_close(conns, client, CLOSE_PARK_FAILED);
 		return;
 	}

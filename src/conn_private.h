@@ -4,6 +4,13 @@
 
 #include "conn.h"
 
+/* What a relayed connection has beside the table. */
+static inline struct conn_link *
+conn_link(const struct conns *conns, const struct conn *conn)
+{
+	return &conns->links[conn_fd(conns, conn)];
+}
+
 /* The sole change of state. */
 void conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state);
 /* The bytes that wait in this worker have become more or fewer. */

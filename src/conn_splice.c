@@ -18,12 +18,6 @@
 #define CONN_SPLICES 8            /* of one connection, before others get their turn */
 #define CONN_SPLICE_FLAGS (SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
 
-static struct conn_link *
-conn_bulk_link(const struct conns *conns, const struct conn *conn)
-{
-	return &conns->links[conn_fd(conns, conn)];
-}
-
 static bool
 conn_open_pipe(struct conns *conns)
 {
@@ -41,7 +35,7 @@ conn_open_pipe(struct conns *conns)
 bool
 conn_is_bulk(const struct conns *conns, const struct conn *conn)
 {
-	return conn_other(conns, conn) && conn_bulk_link(conns, conn)->flags & CONN_LINK_BULK;
+	return conn_other(conns, conn) && conn_link(conns, conn)->flags & CONN_LINK_BULK;
 }
 
 void
@@ -51,7 +45,7 @@ conn_mark_bulk(struct conns *conns, struct conn *conn)
 
 	if (other && conn_listener(conns, conn)->proto->plain &&
 		conn_listener(conns, other)->proto->plain && conn_open_pipe(conns))
-		conn_bulk_link(conns, conn)->flags |= CONN_LINK_BULK;
+		conn_link(conns, conn)->flags |= CONN_LINK_BULK;
 }
 
 /* Reads what is in the pipe; NULL for nobody. */
@@ -119,7 +113,7 @@ conn_splice_once(struct conns *conns, struct conn *conn)
 		splice(conn_fd(conns, conn), NULL, conns->pipe[1], NULL, room, CONN_SPLICE_FLAGS);
 
 	if (n < CONN_BULK_MIN_BYTES)
-		conn_bulk_link(conns, conn)->flags &= (uint8_t)~CONN_LINK_BULK;
+		conn_link(conns, conn)->flags &= (uint8_t)~CONN_LINK_BULK;
 	if (n <= 0) {
 		/* EINVAL: not with this kind of socket; a read will do. */
 		if (n == 0 || (errno != EAGAIN && errno != EINTR && errno != EINVAL))

@@ -16,12 +16,6 @@
 #include "keepalive.h"
 #include "proxy_header.h"
 
-static struct conn_link *
-conn_link(const struct conns *conns, const struct conn *conn)
-{
-	return &conns->links[conn_fd(conns, conn)];
-}
-
 static void
 conn_set_options(const struct conn_listener *listener, int fd)
 {
