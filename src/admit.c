@@ -285,6 +285,15 @@ admit_restore(struct admit *admit, unsigned listener, const struct addr *addr, u
 	return CLOSE_NONE;
 }
 
+bool
+admit_takes_all(const struct admit *admit, uint64_t n)
+{
+	for (unsigned i = 0; i < ADMIT_LISTENERS_MAX; i++)
+		if (admit->limits.listeners[i].connections != 0)
+			return false;
+	return admit->limits.per_source == 0 && admit->connections + n <= admit->limits.connections;
+}
+
 enum close_reason
 admit_identify(struct admit *admit, const struct addr *addr, uint32_t *ret_source)
 {

@@ -93,6 +93,9 @@ enum close_reason admit_identify(
 enum close_reason admit_restore(
 	struct admit *admit, unsigned listener, const struct addr *addr, uint32_t *ret_source);
 
+/* Would admit_restore() let so many in, wherever they come from? */
+bool admit_takes_all(const struct admit *admit, uint64_t n);
+
 /* The connection is closed. `from_before_recount`: the handle is one from before the change of
  * prefix that is still being recounted. */
 void admit_release(

@@ -32,7 +32,7 @@ conn_queue_changed(struct conns *conns)
 }
 
 void
-conn_free(struct conns *conns, struct conn *conn)
+conn_leave(struct conns *conns, struct conn *conn)
 {
 	int fd = conn_fd(conns, conn);
 	uint32_t generation = conn->generation;
@@ -51,8 +51,14 @@ conn_free(struct conns *conns, struct conn *conn)
 		iobuf_free(&conns->iobufs, conn->in);
 		conn_queue_changed(conns);
 	}
-	(void)close(fd);
 	*conn = (struct conn){.generation = generation + 1};
+}
+
+void
+conn_free(struct conns *conns, struct conn *conn)
+{
+	conn_leave(conns, conn);
+	(void)close(conn_fd(conns, conn));
 }
 
 /* What one side got of a stream that broke off on the other must not look whole: it is reset. */
@@ -451,27 +457,28 @@ conn_hung_up(struct conns *conns, struct conn *conn)
 		conn_close(conns, conn, CLOSE_CLIENT_CLOSED);
 }
 
-void
+bool
 conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
 {
 	struct conns *conns = context;
 	struct conn *conn = &conns->table[fd];
 
-	if (conn->state == CONN_FREE || conn->generation != generation)
-		return;
+	if ((uint32_t)fd >= conns->capacity || conn->state == CONN_FREE ||
+		conn->generation != generation)
+		return false;
 	if (conn->state == CONN_CONNECTING) {
 		conn_connected(conns, conn);
-		return;
+		return true;
 	}
 	if ((events & (EPOLLERR | EPOLLHUP)) && (conn->flags & CONN_UNREAD)) {
 		conn_hung_up(conns, conn);
 		if (conn->state == CONN_FREE || conn->generation != generation)
-			return;
+			return true;
 	}
 	if (events & EPOLLOUT && conn->out) {
 		conn_flush(conns, conn);
 		if (conn->state == CONN_FREE || conn->generation != generation)
-			return;
+			return true;
 	}
 	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(conn->flags & CONN_UNREAD)) {
 		if (conn_is_bulk(conns, conn))
@@ -479,4 +486,5 @@ conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
 		else
 			conn_read(conns, conn);
 	}
+	return true;
 }

@@ -244,11 +244,11 @@ void conn_adopt(struct conns *conns, int fd, const struct conn_newcomer *newcome
 void conn_assign(struct conns *conns, struct conn *conn, uint16_t server);
 
 /* In conn_park.c. Writes down what a connection is, for another process to go on with it; without
- * `waiting`, which is the caller's. */
+ * `cookie` and `waiting`, which are the caller's. */
 struct parkfile_record conn_park(const struct conns *conns, const struct conn *conn);
-/* The same way back. `record` has our numbers of listener and close reason; `waiting` are the
- * bytes that it tells of; `server` is that of a relayed client. As conn_adopt() does when that
- * fails. conn_restored() must follow. */
+/* The same way back. `record` has our numbers of listener and close reason, and `watched` is 0
+ * unless fd is in our pollset as it says; `waiting` are the bytes that it tells of; `server` is that
+ * of a relayed client. As conn_adopt() does when that fails. conn_restored() must follow. */
 void conn_restore(struct conns *conns, int fd, const struct parkfile_record *record,
 	const char *waiting, uint16_t server);
 /* The same for the connection to its server; `client` was restored just before. */
@@ -256,8 +256,10 @@ void conn_restore_upstream(struct conns *conns, int fd, struct conn *client,
 	const struct parkfile_record *record, const char *waiting);
 /* All that there is of this client was restored: it goes on. */
 void conn_restored(struct conns *conns, struct conn *client, uint64_t parked_usec);
-/* It leaves the table, and nobody is told: it is in other hands, or goes with another one. */
+/* It leaves the table, and nobody is told: it goes with another one. */
 void conn_free(struct conns *conns, struct conn *conn);
+/* The same, but its descriptor stays open: it is in other hands, and the process ends. */
+void conn_leave(struct conns *conns, struct conn *conn);
 
 /* The client's address, as the kernel knows it; ADDR_NONE: it is gone. */
 struct addr conn_peer(const struct conns *conns, const struct conn *conn);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "conn_private.h"
-#include "fdpass.h"
 
 #define PARK_TAG (PARKFILE_PROTO_BYTES - 1) /* in the record's proto */
 
@@ -63,7 +62,6 @@ conn_park(const struct conns *conns, const struct conn *conn)
 {
 	struct parkfile_record record = {
 		.id = conn->id,
-		.cookie = fdpass_cookie(conn_fd(conns, conn)),
 		.opened_usec = conn->opened_usec,
 		.active_usec = conn_active_usec(conns, conn),
 		.out_bytes = conn_waiting_bytes(conn->out),
@@ -72,6 +70,9 @@ conn_park(const struct conns *conns, const struct conn *conn)
 		.listener = conn->listener,
 		.state = CONN_STATES_PARKED[conn->state],
 		.reason = conn->close_reason,
+		.watched = conn_wanted_events(conn->flags),
+		.fd = (uint32_t)conn_fd(conns, conn),
+		.generation = conn->generation,
 	};
 
 	for (size_t i = 0; i < N_FLAGS; i++)
@@ -164,6 +165,7 @@ conn_as_parked(const struct parkfile_record *record)
 		.opened_usec = record->opened_usec,
 		.active = wheel_tick(record->active_usec),
 		.listener = record->listener,
+		.generation = record->generation,
 		.flags = conn_flags_of(record),
 		.state = conn_state_of(record),
 	};
@@ -193,7 +195,7 @@ conn_restore(struct conns *conns, int fd, const struct parkfile_record *record, 
 	/* Nobody would release it. */
 	if (!relays && as.state != CONN_PROXY)
 		as.flags &= (uint8_t) ~(CONN_HELD | CONN_EOF);
-	conn = conn_enter(conns, fd, &as, &wrong);
+	conn = conn_enter_watched(conns, fd, &as, record->watched, &wrong);
 	if (!conn) {
 		conns->closed(conns->context, as.id, wrong);
 		return;

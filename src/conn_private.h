@@ -19,6 +19,9 @@ void conn_queue_changed(struct conns *conns);
  * no timer set. NULL: fd is closed, and the reason told. */
 struct conn *conn_enter(struct conns *conns, int fd, const struct conn *as,
 	enum close_reason *ret_reason) MG_MUST_CHECK;
+/* The same for one that is in the set already, for these events and with as->generation. */
+struct conn *conn_enter_watched(struct conns *conns, int fd, const struct conn *as, uint32_t events,
+	enum close_reason *ret_reason) MG_MUST_CHECK;
 /* Lets a client's server go, after what is still queued for it. */
 void conn_part(struct conns *conns, struct conn *client);
 /* What is watched for, with these flags: EPOLLIN and so on. */
@@ -43,7 +46,7 @@ void conn_splice(struct conns *conns, struct conn *conn);
 void conn_mark_bulk(struct conns *conns, struct conn *conn);
 
 /* pollset's callback. */
-void conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events);
+bool conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events);
 /* The address at the other end of the socket. */
 struct addr conn_socket_peer(const struct conns *conns, const struct conn *conn);
 /* In conn_proxy.c: bytes came; it may come in; it was restored. */

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "conn_private.h"
 #include "lazy.h"
+#include "log.h"
 
 void
 conns_read_clock(struct conns *conns)
@@ -22,6 +23,38 @@ static void
 conns_on_batch(void *context)
 {
 	conns_read_clock(context);
+}
+
+/* The set of what is watched is not what it should be: begins it anew. */
+static void
+conns_watch_anew(struct conns *conns)
+{
+	int renewed = pollset_renew(&conns->pollset);
+
+	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
+		struct conn *conn = &conns->table[fd];
+		int r = renewed;
+
+		if (conn->state == CONN_FREE)
+			continue;
+		if (r == 0)
+			r = pollset_add(&conns->pollset, (int)fd, conn->generation,
+				conn_wanted_events(conn->flags));
+		if (r < 0)
+			(void)conn_fail(conns, conn, -r);
+	}
+}
+
+static void
+conns_on_distrusted(void *context)
+{
+	struct conns *conns = context;
+
+	log_warning(NULL,
+		"the set of watched descriptors of the process before tells of others than were "
+		"passed on; %u connections are watched anew",
+		conns->count);
+	conns_watch_anew(conns);
 }
 
 int
@@ -44,6 +77,7 @@ conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
 	iobuf_pool_init(&conns->iobufs);
 	conns->pollset.ready = conn_on_ready;
 	conns->pollset.begin = conns_on_batch;
+	conns->pollset.distrusted = conns_on_distrusted;
 	conns->pollset.context = conns;
 	return pollset_init(&conns->pollset, base);
 }
@@ -64,8 +98,30 @@ conns_done(struct conns *conns)
 	}
 }
 
+/* What the set knows of it, 0: nothing, becomes what it is to know. */
+static int
+conn_begin_watch(struct conns *conns, int fd, const struct conn *as, uint32_t events)
+{
+	struct conn *conn = &conns->table[fd];
+	uint32_t wanted = conn_wanted_events(as->flags);
+
+	if (!events)
+		return pollset_add(&conns->pollset, fd, conn->generation, wanted);
+	conn->generation = as->generation;
+	if (events == wanted)
+		return 0;
+	return pollset_change(&conns->pollset, fd, conn->generation, wanted);
+}
+
 struct conn *
 conn_enter(struct conns *conns, int fd, const struct conn *as, enum close_reason *ret_reason)
+{
+	return conn_enter_watched(conns, fd, as, 0, ret_reason);
+}
+
+struct conn *
+conn_enter_watched(struct conns *conns, int fd, const struct conn *as, uint32_t events,
+	enum close_reason *ret_reason)
 {
 	struct conn *conn = NULL;
 	int r = -EMFILE;
@@ -73,8 +129,7 @@ conn_enter(struct conns *conns, int fd, const struct conn *as, enum close_reason
 	if ((uint32_t)fd < conns->capacity) {
 		conn = &conns->table[fd];
 		assert(conn->state == CONN_FREE);
-		r = pollset_add(
-			&conns->pollset, fd, conn->generation, conn_wanted_events(as->flags));
+		r = conn_begin_watch(conns, fd, as, events);
 	}
 	if (r < 0) {
 		(void)close(fd);

@@ -28,6 +28,7 @@ enum control_flag {
 	CONTROL_FLAG_LAST = 1 << 1,
 	CONTROL_FLAG_STORE = 1 << 2,
 	CONTROL_FLAG_RETURN = 1 << 3,
+	CONTROL_FLAG_INHERITED = 1 << 4,
 };
 
 enum control_handover_flag {
@@ -80,6 +81,12 @@ struct control_place {
 	uint64_t id;
 	int32_t fd;
 	uint32_t pad;
+};
+
+struct control_inherited {
+	uint64_t taken;   /* clients */
+	uint64_t missing; /* clients whose descriptors did not come; they are CLOSED */
+	uint64_t unknown; /* descriptors of which nothing is known */
 };
 
 struct control_closed {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #include "roster.h"
 #include "tune.h"
 #include "worker.h"
+
+#define CREW_CHANNEL_FD 3 /* in a worker */
 
 /* What may wait for a worker that does not read. Beyond that it is stuck, and is killed. */
 #define CREW_CHANNEL_MAX ((size_t)4 * 1024 * 1024)
@@ -81,7 +84,9 @@ crew_on_message(void *context, const struct control_message *message, struct fdp
 		return;
 	}
 	/* More than it was sent would be nonsense; the ids are checked by whoever uses them. */
-	if (message->header.type == CONTROL_ADOPTED && message->header.count <= member->unadopted)
+	if (message->header.type == CONTROL_ADOPTED &&
+		!(message->header.flags & CONTROL_FLAG_INHERITED) &&
+		message->header.count <= member->unadopted)
 		member->unadopted -= message->header.count;
 	crew->callbacks.message(crew->callbacks.context, member, message);
 	crew_check_room(member);
@@ -108,9 +113,10 @@ static void __attribute__((noreturn)) crew_be_worker(struct crew_member *member,
 	struct crew_callbacks callbacks = member->crew->callbacks;
 	char name[16];
 
-	if (channel_fd > 3)
-		(void)close_range(3, (unsigned)channel_fd - 1, 0);
-	(void)close_range((unsigned)channel_fd + 1, ~0u, 0);
+	/* The number is the same in each, so that connections have theirs in the one after it, too. */
+	if (channel_fd != CREW_CHANNEL_FD)
+		channel_fd = dup3(channel_fd, CREW_CHANNEL_FD, O_CLOEXEC);
+	(void)close_range(CREW_CHANNEL_FD + 1, ~0u, 0);
 	snprintf(name, sizeof(name), "millgated:%u", member->index);
 	(void)prctl(PR_SET_NAME, name);
 	exit(callbacks.run(callbacks.context, member->index, channel_fd));

@@ -98,6 +98,11 @@ void crew_give(
 /* The same for the connection to its server, behind it in the same message. */
 void crew_give_upstream(struct crew_member *member, const struct control_handover *record, int fd);
 
+/* Sends it what another process parked, with the berths, which stay the caller's: so many clients
+ * are in there and are to stay, and need so many descriptors. False: it has no room for them. */
+bool crew_give_whole(struct crew_member *member, const struct control_header *header,
+	const int *fds, unsigned n, uint32_t connections, uint32_t connection_fds) MG_MUST_CHECK;
+
 /* Sends all batches. False: some are to wait, and callbacks.room() tells when to try again. */
 bool crew_flush(struct crew *crew);
 

@@ -127,6 +127,19 @@ crew_give(struct crew_member *member, const struct control_handover *record, int
 }
 
 bool
+crew_give_whole(struct crew_member *member, const struct control_header *header, const int *fds,
+	unsigned n, uint32_t connections, uint32_t connection_fds)
+{
+	/* Berths are descriptors too until they are empty. */
+	if (crew_is_full(member, connection_fds + n) ||
+		channel_send_fds(&member->channel, header, NULL, fds, n) < 0)
+		return false;
+	member->connections += connections;
+	member->fds += connection_fds;
+	return true;
+}
+
+bool
 crew_flush(struct crew *crew)
 {
 	bool all = true;

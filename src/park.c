@@ -17,6 +17,7 @@ struct parking {
 	struct conns *conns;
 	struct parkfile_writer file;
 	struct parked parked;
+	bool watched;     /* the pollset is passed on */
 	int near;         /* end of the last berth; -1: none */
 	uint64_t waiting; /* bytes behind the records so far */
 	/* The next message. */
@@ -44,10 +45,10 @@ park_next_berth(struct parking *parking)
 
 /* Into the berth under way, or the next one if that is full. */
 static int
-park_send(struct parking *parking)
+park_send(struct parking *parking, uint32_t first, const int *fds, unsigned n)
 {
 	static const struct timespec pause = {0, PARK_RETRY_NSEC};
-	struct park_message message = {.first = parking->parked.n_records};
+	struct park_message message = {.first = first};
 	struct iovec vector = {&message, sizeof(message)};
 	bool fresh = false;
 
@@ -55,7 +56,7 @@ park_send(struct parking *parking)
 		int r = -EAGAIN;
 
 		if (parking->near >= 0)
-			r = fdpass_send(parking->near, &vector, 1, parking->fds, parking->n);
+			r = fdpass_send(parking->near, &vector, 1, fds, n);
 		if (r == -ENOBUFS && ++tries < PARK_TRIES) {
 			(void)nanosleep(&pause, NULL);
 			continue;
@@ -69,10 +70,25 @@ park_send(struct parking *parking)
 	}
 }
 
+/*
+ * First comes the set in which all are watched: who takes it up with them need not begin it anew,
+ * nor must this process take it apart. It goes on only with descriptors that have the same numbers
+ * there, and for that they must come in ascending order; those of servers do not.
+ */
+static void
+park_pollset(struct parking *parking)
+{
+	parking->watched = parking->conns->upstream_count == 0 &&
+			   park_send(parking, PARK_POLLSET, &parking->conns->pollset.fd, 1) == 0;
+}
+
 static void
 park_batch(struct parking *parking)
 {
-	int r = parking->n > 0 ? park_send(parking) : 0;
+	int r = 0;
+
+	if (parking->n > 0)
+		r = park_send(parking, parking->parked.n_records, parking->fds, parking->n);
 
 	if (r < 0)
 		log_error(NULL, "%u connections cannot be parked: %s; closing them", parking->n,
@@ -89,6 +105,10 @@ park_batch(struct parking *parking)
 			continue;
 		}
 		record = conn_park(parking->conns, parking->batch[i]);
+		/* A message keeps the order of its descriptors: the first one answers for all. */
+		record.cookie = i == 0 ? fdpass_cookie(parking->fds[i]) : 0;
+		if (!parking->watched)
+			record.watched = 0;
 		record.waiting = parking->waiting;
 		parking->waiting += (uint64_t)record.out_bytes + record.in_bytes;
 		parkfile_add_record(&parking->file, &record);
@@ -169,9 +189,9 @@ park_queues_and_leave(struct parking *parking)
 		park_queues(parking, conn);
 		if (other)
 			park_queues(parking, other);
-		conn_free(conns, conn);
+		conn_leave(conns, conn);
 		if (other)
-			conn_free(conns, other);
+			conn_leave(conns, other);
 	}
 }
 
@@ -196,6 +216,7 @@ park_connections(struct conns *conns, const struct park_writer *writer, struct p
 	free(facts);
 	if (r < 0)
 		return r;
+	park_pollset(&parking);
 	park_all(&parking);
 	park_queues_and_leave(&parking);
 	parking.parked.fds[0] = r = parkfile_finish(&parking.file);
@@ -220,6 +241,10 @@ park_retract(struct parked *parked)
 			continue; /* that one is empty */
 		n = message.n_fds;
 		fdpass_close(&message, 0);
+		if (message.length == sizeof(head) && head.first == PARK_POLLSET) {
+			i--; /* nobody lost that, and it is of no use without all of them */
+			continue;
+		}
 		parked->n_records -= n;
 		return n;
 	}

@@ -17,8 +17,10 @@
 
 /* What stands before the descriptors of each message in a berth. */
 struct park_message {
-	uint32_t first; /* the record of the first of them; the others follow */
+	uint32_t first; /* the record of the first of them; the others follow. Or: */
 };
+
+#define PARK_POLLSET UINT32_MAX /* this is the set in which they all are watched */
 
 struct parked {
 	int fds[FDPASS_FDS_MAX]; /* the state file, then the berths; the caller's */

@@ -58,7 +58,7 @@ enum parkfile_flag {
  * without a new PARKFILE_VERSION. */
 struct parkfile_record {
 	uint64_t id;
-	uint64_t cookie;      /* SO_COOKIE: whose record this is, whatever order things come in */
+	uint64_t cookie;      /* SO_COOKIE: whose record this is; 0: as for the one before it */
 	uint64_t opened_usec; /* CLOCK_MONOTONIC, as all times */
 	uint64_t active_usec; /* of the last byte received */
 	uint64_t waiting;     /* where its bytes begin, from bytes_offset */
@@ -73,9 +73,12 @@ struct parkfile_record {
 	uint16_t server;    /* relayed: index into the facts' "upstreams"; UINT16_MAX: none */
 	uint8_t tries;      /* relayed: servers that did not accept it */
 	uint8_t more_flags; /* enum parkfile_more_flag */
-	uint8_t pad[4];
+	uint32_t watched; /* for these events, in the set that was passed on; 0: there was none */
 	struct addr destination; /* proxied: whom the client wanted */
-	uint8_t pad2[4];
+	/* In that set it has this number, and the data generation << 32 | fd. */
+	uint32_t fd;
+	uint32_t generation;
+	uint8_t pad[4];
 };
 
 enum parkfile_more_flag {
@@ -84,7 +87,7 @@ enum parkfile_more_flag {
 	PARKFILE_PROXIED = 1 << 2,   /* `peer` and `destination` are what a PROXY header said */
 };
 
-_Static_assert(sizeof(struct parkfile_record) == 120, "88 bytes first, and what came since");
+_Static_assert(sizeof(struct parkfile_record) == 128, "88 bytes first, and what came since");
 
 /* Writing. */
 

@@ -100,6 +100,7 @@ parkset_done(struct parkset *set)
 {
 	for (unsigned i = 0; i < set->n_files; i++) {
 		park_facts_done(&set->files[i].facts);
+		free(set->files[i].fates);
 		parkfile_close(&set->files[i].file);
 	}
 	for (unsigned i = 0; i < set->n_berths; i++)
@@ -120,6 +121,35 @@ parkset_file_of(struct parkset *set, const struct parkset_berth *berth)
 		if (set->files[i].epoch == berth->epoch && set->files[i].writer == berth->writer)
 			return &set->files[i];
 	return NULL;
+}
+
+bool
+parkset_matches(const struct parkfile_record *record, int fd, bool *sound)
+{
+	if (record->cookie)
+		*sound = fdpass_cookie(fd) == record->cookie;
+	return *sound;
+}
+
+bool
+parkset_is_server(const struct parkset_file *file, uint64_t index, uint64_t id)
+{
+	struct parkfile_record record;
+
+	if (index >= file->file.head.n_records)
+		return false;
+	record = parkfile_record(&file->file, index);
+	return record.flags & PARKFILE_UPSTREAM && record.id == id &&
+	       (record.state == PARKFILE_OPEN || record.state == PARKFILE_CONNECTING) &&
+	       parkfile_waiting(&file->file, &record);
+}
+
+uint16_t
+parkset_server(const struct parkset_file *file, const struct parkfile_record *record)
+{
+	if (!(record->more_flags & PARKFILE_RELAYED) || record->server >= UPSTREAM_MAX)
+		return UPSTREAM_NONE;
+	return file->facts.servers[record->server];
 }
 
 uint64_t

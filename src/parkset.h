@@ -12,10 +12,23 @@
 #include "park_facts.h"
 #include "parkfile.h"
 
+/* What is to become of a record; below these: it is closed, for this close_reason. */
+enum parkset_fate {
+	PARKSET_FOLLOW =
+		253, /* to a client's server: where the client in the record before it goes */
+	PARKSET_DONE = 254, /* its descriptor has come */
+	PARKSET_KEEP = 255,
+};
+
 struct parkset_file {
 	uint32_t epoch, writer;
 	struct parkfile file;
 	struct park_facts facts;
+	/* By record: enum close_reason, or of enum parkset_fate. The supervisor decides on them before
+	 * it forks; whoever takes the descriptors up notes in its own copy which have come. */
+	uint8_t *fates;
+	uint32_t n_kept, n_kept_fds; /* clients, and the descriptors that they need */
+	bool whole;                  /* one worker takes it up as it is */
 };
 
 struct parkset_berth {
@@ -46,6 +59,20 @@ void parkset_done(struct parkset *set);
 
 /* Who wrote what is in this berth; NULL: no file of it could be read. */
 struct parkset_file *parkset_file_of(struct parkset *set, const struct parkset_berth *berth);
+
+/*
+ * Is this descriptor the one that the record is of? Descriptors of one message keep their order, so
+ * that a record without a cookie is as good as the one before it: *sound is false before the first of
+ * a message, and this function's after that.
+ */
+bool parkset_matches(const struct parkfile_record *record, int fd, bool *sound);
+
+/* Is this a sound record of the connection to the server of the client with this id? */
+bool parkset_is_server(const struct parkset_file *file, uint64_t index, uint64_t id);
+
+/* The number here of the server that a client had there, or UPSTREAM_NONE. */
+uint16_t parkset_server(
+	const struct parkset_file *file, const struct parkfile_record *record);
 
 /* Records in all files. */
 uint64_t parkset_records(const struct parkset *set);

@@ -2,10 +2,25 @@
 #include "pollset.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <unistd.h>
 
 #define POLLSET_BATCHES 4 /* full batches in one turn of the loop, before others get theirs */
+#define POLLSET_STALE_MAX 16 /* waits in a row */
+
+/* Events for what is not there, after which a set that was begun by another process is not trusted
+ * any more: what this process has closed leaves one at most, what it never had leaves them for
+ * ever. */
+static void
+pollset_count_stale(struct pollset *pollset, bool stale)
+{
+	pollset->n_stale = stale ? pollset->n_stale + 1 : 0;
+	if (!pollset->inherited || pollset->n_stale < POLLSET_STALE_MAX)
+		return;
+	pollset->n_stale = 0;
+	pollset->distrusted(pollset->context);
+}
 
 static void
 pollset_on_ready(evutil_socket_t fd, short what, void *arg)
@@ -15,6 +30,7 @@ pollset_on_ready(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (unsigned turn = 0; turn < POLLSET_BATCHES; turn++) {
 		int n = epoll_wait(fd, pollset->batch, POLLSET_BATCH, 0);
+		bool stale = false;
 
 		if (n <= 0)
 			return;
@@ -22,9 +38,10 @@ pollset_on_ready(evutil_socket_t fd, short what, void *arg)
 		for (int i = 0; i < n; i++) {
 			const struct epoll_event *event = &pollset->batch[i];
 
-			pollset->ready(pollset->context, (int)(uint32_t)event->data.u64,
+			stale |= !pollset->ready(pollset->context, (int)(uint32_t)event->data.u64,
 				(uint32_t)(event->data.u64 >> 32), event->events);
 		}
+		pollset_count_stale(pollset, stale);
 		if (n < POLLSET_BATCH)
 			return;
 	}
@@ -34,6 +51,8 @@ int
 pollset_init(struct pollset *pollset, struct event_base *base)
 {
 	pollset->event = NULL;
+	pollset->inherited = false;
+	pollset->n_stale = 0;
 	pollset->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (pollset->fd < 0)
 		return -errno;
@@ -44,6 +63,47 @@ pollset_init(struct pollset *pollset, struct event_base *base)
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+/* Takes fd. The number of the set stays, and libevent need not know. */
+static int
+pollset_replace(struct pollset *pollset, int fd)
+{
+	int r = dup3(fd, pollset->fd, O_CLOEXEC) < 0 ? -errno : 0;
+
+	(void)close(fd);
+	return r;
+}
+
+/* The own one is not in any. */
+static bool
+pollset_is_set(const struct pollset *pollset, int fd)
+{
+	struct epoll_event event = {0};
+
+	return epoll_ctl(fd, EPOLL_CTL_DEL, pollset->fd, &event) < 0 && errno == ENOENT;
+}
+
+int
+pollset_inherit(struct pollset *pollset, int fd)
+{
+	int r = -EINVAL;
+
+	if (pollset_is_set(pollset, fd))
+		r = pollset_replace(pollset, fd);
+	else
+		(void)close(fd);
+	pollset->inherited = r == 0;
+	return r;
+}
+
+int
+pollset_renew(struct pollset *pollset)
+{
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	pollset->inherited = false;
+	return fd < 0 ? -errno : pollset_replace(pollset, fd);
 }
 
 void

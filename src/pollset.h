@@ -9,6 +9,7 @@
 #define MILLGATE_POLLSET_H
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -19,10 +20,15 @@
 struct pollset {
 	int fd; /* -1: not initialised */
 	struct event *event;
-	/* Called for each ready descriptor. `events` are EPOLLIN and so on, epoll_ctl(2). */
-	void (*ready)(void *context, int fd, uint32_t generation, uint32_t events);
+	bool inherited; /* by pollset_inherit() */
+	unsigned n_stale;
+	/* Called for each ready descriptor. `events` are EPOLLIN and so on, epoll_ctl(2). False:
+	 * there is no such one (any more). */
+	bool (*ready)(void *context, int fd, uint32_t generation, uint32_t events);
 	/* Called before each batch: the time to read the clock. */
 	void (*begin)(void *context);
+	/* An inherited set tells again and again of what is not there: the time for pollset_renew(). */
+	void (*distrusted)(void *context);
 	void *context;
 	struct epoll_event batch[POLLSET_BATCH];
 };
@@ -30,6 +36,16 @@ struct pollset {
 /* The caller has set the callbacks and `context`. -errno. */
 int pollset_init(struct pollset *pollset, struct event_base *base) MG_MUST_CHECK;
 void pollset_done(struct pollset *pollset);
+
+/*
+ * The kernel keeps a set as long as somebody has it, whoever that is, and also while it is on its way
+ * in a message. So another process may go on with one: what is watched there stays watched, as long
+ * as each descriptor is open somewhere; but only under the same number can it be changed. Takes fd,
+ * a set that another pollset was, in place of the own one. -errno.
+ */
+int pollset_inherit(struct pollset *pollset, int fd) MG_MUST_CHECK;
+/* Begins anew with an empty set. -errno. */
+int pollset_renew(struct pollset *pollset) MG_MUST_CHECK;
 
 /* A closed descriptor leaves the set by itself, epoll(7), so there is no removal. -errno: ENOSPC
  * is fs.epoll.max_user_watches. */

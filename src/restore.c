@@ -67,7 +67,7 @@ restore_follow(struct restore *restore, const struct parkset_file *file, uint32_
 
 	/* Not all that is behind a client was announced by it, and looked at for that. */
 	if (!entry || parkfile_record(&file->file, index - 1).id != record.id ||
-		!restore_is_server(file, index, record.id)) {
+		!parkset_is_server(file, index, record.id)) {
 		(void)close(fd);
 		return;
 	}
@@ -79,27 +79,29 @@ restore_follow(struct restore *restore, const struct parkset_file *file, uint32_
 static bool
 restore_one(struct restore *restore, struct parkset_file *file, uint32_t index, int fd)
 {
+	struct parkfile_record record;
 	uint8_t *fate = NULL;
 
-	if (file && index < file->file.head.n_records)
-		fate = &restore->fates[file - restore->set.files][index];
-	if (!fate || *fate != RESTORE_FOLLOW)
+	if (file && index < file->file.head.n_records) {
+		fate = &file->fates[index];
+		record = parkfile_record(&file->file, index);
+	}
+	if (!fate || *fate != PARKSET_FOLLOW)
 		restore->client_with = NULL;
-	if (!fate || *fate == RESTORE_DONE ||
-		fdpass_cookie(fd) != parkfile_record(&file->file, index).cookie) {
+	if (!fate || *fate == PARKSET_DONE || !parkset_matches(&record, fd, &restore->sound)) {
 		(void)close(fd);
 		restore->n_unknown++;
 		return true;
 	}
-	if (*fate == RESTORE_FOLLOW)
+	if (*fate == PARKSET_FOLLOW)
 		restore_follow(restore, file, index, fd);
-	else if (*fate != RESTORE_KEEP)
+	else if (*fate != PARKSET_KEEP)
 		(void)close(fd);
 	else if (!restore_place(restore, file, index, fd))
 		return false;
-	if (*fate == RESTORE_FOLLOW)
+	if (*fate == PARKSET_FOLLOW)
 		restore->client_with = NULL;
-	*fate = RESTORE_DONE;
+	*fate = PARKSET_DONE;
 	return true;
 }
 
@@ -109,19 +111,22 @@ restore_receive(struct restore *restore)
 {
 	struct parkset_berth *berth = &restore->set.berths[restore->berth];
 	struct park_message head;
-	int r = fdpass_receive(berth->fd, &head, sizeof(head), &restore->message);
 
-	if (r < 0) {
+	if (berth->fd < 0)
+		return false;
+	if (fdpass_receive(berth->fd, &head, sizeof(head), &restore->message) < 0) {
 		(void)close(berth->fd);
 		berth->fd = -1;
 		return false;
 	}
-	if (restore->message.length != sizeof(head)) {
+	if (restore->message.length != sizeof(head))
 		restore->n_unknown += restore->message.n_fds;
+	/* All are watched anew where they go: the set in which they were is of no use. */
+	if (restore->message.length != sizeof(head) || head.first == PARK_POLLSET)
 		fdpass_close(&restore->message, 0);
-	}
 	restore->first_record = head.first;
 	restore->position = 0;
+	restore->sound = false;
 	return true;
 }
 
@@ -139,26 +144,24 @@ restore_message(struct restore *restore)
 	return true;
 }
 
-/* Those whose descriptor never came. */
+/* Those whose descriptor never came. What a worker took up as a whole it has told of itself. */
 static void
 restore_give_up_rest(struct restore *restore)
 {
-	uint64_t n = 0;
-
 	for (unsigned f = 0; f < restore->set.n_files; f++) {
-		const struct parkfile *file = &restore->set.files[f].file;
+		const struct parkset_file *file = &restore->set.files[f];
 
-		for (uint64_t i = 0; i < file->head.n_records; i++) {
-			if (restore->fates[f][i] != RESTORE_KEEP)
+		for (uint64_t i = 0; !file->whole && i < file->file.head.n_records; i++) {
+			if (file->fates[i] != PARKSET_KEEP)
 				continue;
-			restore->lost(
-				restore->context, parkfile_record(file, i).id, CLOSE_PARK_FAILED);
-			n++;
+			restore->lost(restore->context, parkfile_record(&file->file, i).id,
+				CLOSE_PARK_FAILED);
+			restore->n_missing++;
 		}
 	}
-	if (n > 0)
+	if (restore->n_missing > 0)
 		log_error(NULL, "%" PRIu64 " parked connections were not passed on; they are lost",
-			n);
+			restore->n_missing);
 }
 
 static void
@@ -195,7 +198,7 @@ restore_on_turn(evutil_socket_t fd, short what, void *arg)
 			break; /* restore_wake() */
 		if (restore->berth == restore->set.n_berths) {
 			/* What workers are told at the end must not overtake a connection. */
-			if (crew_flush(restore->crew))
+			if (crew_flush(restore->crew) && restore->n_awaited == 0)
 				restore_finish(restore);
 			return; /* restore_wake() */
 		}
@@ -207,12 +210,104 @@ restore_on_turn(evutil_socket_t fd, short what, void *arg)
 		evtimer_add(restore->event, &next_turn);
 }
 
+/* The berths of a file; more than one message takes are left out. */
+static unsigned
+restore_berths(
+	struct restore *restore, const struct parkset_file *file, int ret_fds[FDPASS_FDS_MAX])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < restore->set.n_berths && n < FDPASS_FDS_MAX; i++)
+		if (parkset_file_of(&restore->set, &restore->set.berths[i]) == file)
+			ret_fds[n++] = restore->set.berths[i].fd;
+	return n;
+}
+
+static void
+restore_close_berths(struct restore *restore, const struct parkset_file *file)
+{
+	for (unsigned i = 0; i < restore->set.n_berths; i++) {
+		if (parkset_file_of(&restore->set, &restore->set.berths[i]) != file)
+			continue;
+		(void)close(restore->set.berths[i].fd);
+		restore->set.berths[i].fd = -1;
+	}
+}
+
+/* It is to be spread over all workers, then. */
+static void
+restore_spread(struct restore *restore, const struct parkset_file *file)
+{
+	for (uint64_t i = 0; i < file->file.head.n_records; i++)
+		if (file->fates[i] == PARKSET_KEEP)
+			roster_find(restore->roster, parkfile_record(&file->file, i).id)->fd =
+				ROSTER_FD_AWAY;
+}
+
+/* A worker that is up gets what one of those before it left. */
+static void
+restore_give_whole(struct restore *restore, struct crew_member *member)
+{
+	struct parkset_file *file = restore->whole[member->index];
+	struct control_header header = {
+		.type = CONTROL_INHERIT, .value = (uint64_t)(file - restore->set.files)};
+	int fds[FDPASS_FDS_MAX];
+	unsigned n = restore_berths(restore, file, fds);
+
+	restore->whole[member->index] = NULL;
+	if (n == 0 || n == FDPASS_FDS_MAX ||
+		!crew_give_whole(member, &header, fds, n, file->n_kept, file->n_kept_fds)) {
+		restore_spread(restore, file);
+		return;
+	}
+	restore_close_berths(restore, file);
+	file->whole = true;
+	restore->awaited[member->index] = true;
+	restore->n_awaited++;
+}
+
+static void
+restore_is_done_with(struct restore *restore, const struct crew_member *member)
+{
+	if (!restore->awaited[member->index])
+		return;
+	restore->awaited[member->index] = false;
+	restore->n_awaited--;
+	restore_wake(restore);
+}
+
+void
+restore_on_inherited(struct restore *restore, const struct crew_member *member,
+	const struct control_message *message)
+{
+	const struct control_inherited *told = message->records;
+
+	if (message->header.count == 1 && restore->awaited[member->index]) {
+		restore->n_restored += told->taken;
+		restore->n_unknown += told->unknown;
+		restore->n_missing += told->missing;
+	}
+	restore_is_done_with(restore, member);
+}
+
+void
+restore_on_lost(struct restore *restore, const struct crew_member *member)
+{
+	restore_is_done_with(restore, member);
+}
+
 void
 restore_wake(struct restore *restore)
 {
 	static const struct timeval now = {0, 0};
+	struct crew *crew = restore->crew;
 
-	if (restore->running && restore->crew->n_up == restore->crew->n_members)
+	if (!restore->running)
+		return;
+	for (unsigned i = 0; i < crew->n_members; i++)
+		if (crew->members[i].state == CREW_UP && restore->whole[i])
+			restore_give_whole(restore, &crew->members[i]);
+	if (crew->n_up == crew->n_members)
 		evtimer_add(restore->event, &now);
 }
 
@@ -224,8 +319,7 @@ restore_begin(struct restore *restore)
 	if (restore->set.n_names == 0)
 		return 0;
 	restore->event = evtimer_new(restore->base, restore_on_turn, restore);
-	restore->fates = calloc(restore->set.n_files + 1, sizeof(*restore->fates));
-	if (!restore->event || !restore->fates)
+	if (!restore->event)
 		return -ENOMEM;
 	r = restore_decide(restore);
 	restore->running = r == 0;
@@ -237,9 +331,6 @@ restore_end(struct restore *restore)
 {
 	for (unsigned i = restore->position; i < restore->message.n_fds; i++)
 		(void)close(restore->message.fds[i]);
-	for (unsigned i = 0; restore->fates && i < restore->set.n_files; i++)
-		free(restore->fates[i]);
-	free(restore->fates);
 	if (restore->event)
 		event_free(restore->event);
 	parkset_done(&restore->set);

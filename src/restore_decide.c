@@ -29,31 +29,27 @@ restore_compare_ages(const void *a, const void *b)
 	return (x->epoch < y->epoch) - (x->epoch > y->epoch);
 }
 
-/* The records of clients, the oldest first, n_parked of them; to be freed. Those of their connections
- * to servers follow them. NULL: no memory. */
+/* The records of clients, the oldest first; to be freed. NULL: no memory. */
 static struct restore_age *
-restore_ages(struct restore *restore)
+restore_ages(const struct restore *restore)
 {
-	uint64_t n_records = parkset_records(&restore->set);
-	struct restore_age *ages = malloc((n_records + 1) * sizeof(*ages)), *next = ages;
+	struct restore_age *ages = malloc((restore->n_parked + 1) * sizeof(*ages)), *next = ages;
 
 	for (unsigned f = 0; ages && f < restore->set.n_files; f++) {
-		const struct parkfile *file = &restore->set.files[f].file;
+		const struct parkset_file *file = &restore->set.files[f];
 
-		for (uint64_t i = 0; i < file->head.n_records; i++) {
-			struct parkfile_record record = parkfile_record(file, i);
+		for (uint64_t i = 0; i < file->file.head.n_records; i++) {
+			struct parkfile_record record;
 
-			if (record.flags & PARKFILE_UPSTREAM)
-				restore->fates[f][i] = RESTORE_FOLLOW;
-			else
-				*next++ = (struct restore_age){record.opened_usec, record.id,
-					restore->set.files[f].epoch, f, (uint32_t)i};
+			if (file->fates[i] == PARKSET_FOLLOW)
+				continue;
+			record = parkfile_record(&file->file, i);
+			*next++ = (struct restore_age){
+				record.opened_usec, record.id, file->epoch, f, (uint32_t)i};
 		}
 	}
-	if (!ages)
-		return NULL;
-	restore->n_parked = (uint64_t)(next - ages);
-	qsort(ages, restore->n_parked, sizeof(*ages), restore_compare_ages);
+	if (ages)
+		qsort(ages, restore->n_parked, sizeof(*ages), restore_compare_ages);
 	return ages;
 }
 
@@ -64,56 +60,39 @@ restore_is_sound(const struct parkset_file *file, const struct parkfile_record *
 	       record->destination.family <= ADDR_UNIX && parkfile_waiting(&file->file, record);
 }
 
-bool
-restore_is_server(const struct parkset_file *file, uint64_t index, uint64_t id)
-{
-	struct parkfile_record record;
-
-	if (index >= file->file.head.n_records)
-		return false;
-	record = parkfile_record(&file->file, index);
-	return record.flags & PARKFILE_UPSTREAM && record.id == id &&
-	       (record.state == PARKFILE_OPEN || record.state == PARKFILE_CONNECTING) &&
-	       parkfile_waiting(&file->file, &record);
-}
-
 /* If the client says that the next record is its connection to a server: is it? */
 static bool
 restore_has_server(
 	const struct parkset_file *file, uint32_t index, const struct parkfile_record *record)
 {
 	return !(record->flags & PARKFILE_LINKED) ||
-	       restore_is_server(file, (uint64_t)index + 1, record->id);
-}
-
-/* The number here of the server that it has there. */
-static uint16_t
-restore_server(const struct parkset_file *file, const struct parkfile_record *record)
-{
-	if (!(record->more_flags & PARKFILE_RELAYED) || record->server >= UPSTREAM_MAX)
-		return UPSTREAM_NONE;
-	return file->facts.servers[record->server];
+	       parkset_is_server(file, (uint64_t)index + 1, record->id);
 }
 
 static uint8_t
-restore_admit(struct restore *restore, const struct parkfile_record *record, uint8_t listener,
-	uint16_t server)
+restore_admit(struct restore *restore, struct parkset_file *file,
+	const struct parkfile_record *record, uint8_t listener, uint16_t server)
 {
 	bool relayed = restore->conf->listeners[listener].service == CONF_SERVICE_RELAY;
+	bool whole = file->writer < CREW_MAX && restore->whole[file->writer] == file;
 	uint32_t source;
 
 	if (admit_restore(restore->admit, listener, &record->peer, &source) != CLOSE_NONE)
 		return CLOSE_OVER_LIMIT;
-	if (roster_restore(restore->roster, record->id, 0, listener, source) < 0) {
+	if (roster_restore(restore->roster, record->id, whole ? (uint8_t)file->writer : 0, listener,
+		    source) < 0) {
 		admit_release(restore->admit, listener, source, false);
 		return CLOSE_PARK_FAILED;
 	}
-	roster_find(restore->roster, record->id)->fd = ROSTER_FD_AWAY;
+	if (!whole)
+		roster_find(restore->roster, record->id)->fd = ROSTER_FD_AWAY;
+	file->n_kept++;
+	file->n_kept_fds += conf_fds_each(&restore->conf->listeners[listener]);
 	if (relayed && server != UPSTREAM_NONE) {
 		roster_set_server(restore->roster, record->id, server);
 		upstreams_count(restore->upstreams, server);
 	}
-	return RESTORE_KEEP;
+	return PARKSET_KEEP;
 }
 
 /* Is it the same connection as the one before it? A process that is killed while it takes up
@@ -126,16 +105,16 @@ restore_is_again(const struct restore_age *ages, uint64_t i)
 	       ages[i - 1].id == ages[i].id;
 }
 
-/* enum restore_fate, or a close_reason. */
+/* enum parkset_fate, or a close_reason. */
 static uint8_t
-restore_judge(struct restore *restore, const struct parkset_file *file, uint32_t index,
+restore_judge(struct restore *restore, struct parkset_file *file, uint32_t index,
 	const struct parkfile_record *record)
 {
-	uint16_t server = restore_server(file, record);
+	uint16_t server = parkset_server(file, record);
 	uint8_t listener = file->facts.listeners[record->listener];
 
 	if (roster_find(restore->roster, record->id))
-		return RESTORE_DONE;
+		return PARKSET_DONE;
 	if (!restore_is_sound(file, record) || !restore_has_server(file, index, record))
 		return CLOSE_PARK_FAILED;
 	if (listener == PARK_FACTS_UNKNOWN)
@@ -143,7 +122,7 @@ restore_judge(struct restore *restore, const struct parkset_file *file, uint32_t
 	/* There is no place in the table for it: as good as a server that is not known. */
 	if (record->flags & PARKFILE_LINKED && server == UPSTREAM_NONE)
 		return CLOSE_PARK_FAILED;
-	return restore_admit(restore, record, listener, server);
+	return restore_admit(restore, file, record, listener, server);
 }
 
 static void
@@ -227,14 +206,24 @@ restore_log_closed(const uint64_t closed[CLOSE_REASON_COUNT])
 	}
 }
 
-/* A fate for each record; -ENOMEM. */
+/* A fate for each record, decided for those of connections to servers, which follow their clients';
+ * counts these. -ENOMEM. */
 static int
 restore_alloc_fates(struct restore *restore)
 {
+	restore->n_parked = parkset_records(&restore->set);
 	for (unsigned f = 0; f < restore->set.n_files; f++) {
-		restore->fates[f] = malloc(restore->set.files[f].file.head.n_records + 1);
-		if (!restore->fates[f])
+		struct parkset_file *file = &restore->set.files[f];
+
+		file->fates = calloc(file->file.head.n_records + 1, sizeof(*file->fates));
+		if (!file->fates)
 			return -ENOMEM;
+		for (uint64_t i = 0; i < file->file.head.n_records; i++) {
+			if (!(parkfile_record(&file->file, i).flags & PARKFILE_UPSTREAM))
+				continue;
+			file->fates[i] = PARKSET_FOLLOW;
+			restore->n_parked--;
+		}
 	}
 	return 0;
 }
@@ -248,34 +237,96 @@ restore_servers(struct restore *restore)
 			&restore->set.files[i].facts, restore->conf, restore->upstreams);
 }
 
+/*
+ * Where there are as many workers as in the process before, each takes up what one of those left, as
+ * it is. Otherwise, or if one of those left nothing that can be read, all are spread over all.
+ */
+static void
+restore_choose_whole(struct restore *restore)
+{
+	unsigned n_whole = 0;
+
+	for (unsigned i = 0; i < restore->set.n_files; i++) {
+		struct parkset_file *file = &restore->set.files[i];
+
+		if (file->epoch != restore->set.epoch || file->writer == PARK_SUPERVISOR)
+			continue;
+		if (file->writer < restore->n_workers && !restore->whole[file->writer])
+			restore->whole[file->writer] = file;
+		n_whole++;
+	}
+	if (n_whole != restore->n_workers)
+		memset(restore->whole, 0, sizeof(restore->whole));
+}
+
+/* Can all stay, and is each in one file only? Then it does not matter who is asked first. */
+static bool
+restore_is_simple(const struct restore *restore)
+{
+	for (unsigned i = 0; i < restore->set.n_files; i++)
+		if (restore->set.files[i].epoch != restore->set.epoch &&
+			restore->set.files[i].file.head.n_records > 0)
+			return false;
+	return admit_takes_all(restore->admit, restore->n_parked);
+}
+
+static void
+restore_decide_one(struct restore *restore, struct parkset_file *file, uint32_t index, bool again,
+	uint64_t closed[CLOSE_REASON_COUNT])
+{
+	struct parkfile_record record = parkfile_record(&file->file, index);
+	uint8_t fate = again ? PARKSET_DONE : restore_judge(restore, file, index, &record);
+
+	file->fates[index] = fate;
+	if (fate < CLOSE_REASON_COUNT)
+		closed[fate]++;
+}
+
+static void
+restore_decide_in_place(struct restore *restore, uint64_t closed[CLOSE_REASON_COUNT])
+{
+	for (unsigned f = 0; f < restore->set.n_files; f++) {
+		struct parkset_file *file = &restore->set.files[f];
+
+		for (uint64_t i = 0; i < file->file.head.n_records; i++)
+			if (file->fates[i] != PARKSET_FOLLOW)
+				restore_decide_one(restore, file, (uint32_t)i, false, closed);
+	}
+}
+
+static int
+restore_decide_by_age(struct restore *restore, uint64_t closed[CLOSE_REASON_COUNT])
+{
+	struct restore_age *ages = restore_ages(restore);
+
+	if (!ages)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < restore->n_parked; i++)
+		restore_decide_one(restore, &restore->set.files[ages[i].file], ages[i].record,
+			restore_is_again(ages, i), closed);
+	free(ages);
+	return 0;
+}
+
 int
 restore_decide(struct restore *restore)
 {
 	uint64_t closed[CLOSE_REASON_COUNT] = {0};
-	struct restore_age *ages;
 	int r = restore_alloc_fates(restore);
 
 	if (r < 0)
 		return r;
-	ages = restore_ages(restore);
-	if (!ages)
-		return -ENOMEM;
 	restore_servers(restore);
 	restore_counters(restore);
-	for (uint64_t i = 0; i < restore->n_parked; i++) {
-		const struct parkset_file *file = &restore->set.files[ages[i].file];
-		struct parkfile_record record = parkfile_record(&file->file, ages[i].record);
-		uint8_t fate = RESTORE_DONE;
-
-		if (!restore_is_again(ages, i))
-			fate = restore_judge(restore, file, ages[i].record, &record);
-		restore->fates[ages[i].file][ages[i].record] = fate;
-		if (fate >= CLOSE_REASON_COUNT)
-			continue;
-		closed[fate]++;
-		restore_count_closed(restore, fate, 1);
-	}
-	free(ages);
+	restore_choose_whole(restore);
+	if (restore_is_simple(restore))
+		restore_decide_in_place(restore, closed);
+	else
+		r = restore_decide_by_age(restore, closed);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		restore_count_closed(restore, i, closed[i]);
 	restore_count_missing(restore);
 	roster_restored(restore->roster, restore_floor(restore));
 	restore_log_closed(closed);

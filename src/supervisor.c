@@ -102,6 +102,9 @@ supervisor_on_message(
 	case CONTROL_CLOSED:
 		supervisor_on_closed(supervisor, member, message);
 		break;
+	case CONTROL_INHERITED:
+		restore_on_inherited(&supervisor->restore, member, message);
+		break;
 	case CONTROL_IDENTIFIED:
 		assign_on_identified(&supervisor->assign, member, message);
 		break;
@@ -146,6 +149,7 @@ supervisor_on_lost(void *context, struct crew_member *member)
 		if (entry && entry->worker == member->index && entry->fd != ROSTER_FD_AWAY)
 			supervisor_forget(supervisor, id, reason);
 	}
+	restore_on_lost(&supervisor->restore, member);
 	recount_on_lost(&supervisor->recount, member);
 	shed_on_lost(&supervisor->shed, member);
 	inspect_on_lost(&supervisor->inspect, member);

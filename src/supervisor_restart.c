@@ -48,6 +48,7 @@ supervisor_begin_restore(struct supervisor *supervisor)
 	restore->roster = supervisor->roster;
 	restore->upstreams = supervisor->upstreams;
 	restore->metrics = supervisor->metrics;
+	restore->n_workers = supervisor->metrics->n_slots - 1;
 	restore->lost = supervisor_on_restore_lost;
 	restore->done = supervisor_on_restored;
 	restore->context = supervisor;

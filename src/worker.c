@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,9 @@ worker_on_message(void *context, const struct control_message *message, struct f
 	case CONTROL_HANDOVER:
 		worker_on_handover(worker, message, fds);
 		break;
+	case CONTROL_INHERIT:
+		worker_on_inherit(worker, message, fds);
+		break;
 	case CONTROL_QUERY:
 		worker_query(worker, message);
 		break;
@@ -185,6 +189,13 @@ worker_on_channel_closed(void *context)
 		worker->stop_flags ? "parked with systemd" : "closed");
 }
 
+void
+worker_tick(struct worker *worker)
+{
+	conns_read_clock(&worker->conns);
+	metrics_write(&worker->conns.slot->tick_usec, worker->conns.now_usec);
+}
+
 static void
 worker_on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -192,8 +203,7 @@ worker_on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	conns_read_clock(&worker->conns);
-	metrics_write(&worker->conns.slot->tick_usec, worker->conns.now_usec);
+	worker_tick(worker);
 	iobuf_pool_trim(&worker->conns.iobufs);
 }
 
@@ -316,6 +326,21 @@ worker_base(void)
 	return base;
 }
 
+/* What it has not taken for itself of its own numbers, no connection may have. */
+static int
+worker_reserve_fds(void)
+{
+	int fd;
+
+	do
+		fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+	while (fd >= 0 && fd < WORKER_FDS_OWN);
+	if (fd < 0)
+		return -errno;
+	(void)close(fd);
+	return 0;
+}
+
 static int
 worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
 {
@@ -335,6 +360,8 @@ worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
 		r = worker_init_conns(worker, metrics);
 	if (r == 0)
 		r = worker_init_events(worker);
+	if (r == 0)
+		r = worker_reserve_fds();
 	return r;
 }
 

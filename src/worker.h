@@ -18,6 +18,10 @@
 #define WORKER_TICK_USEC 1000000 /* how often a worker shows that it lives, or more often: */
 #define WORKER_TICKS_MIN 4       /* so often at least within worker_timeout */
 
+/* The numbers below are for a worker's own descriptors, so that those of connections do not depend
+ * on how many it has; they are among TUNE_RESERVED_FDS. */
+#define WORKER_FDS_OWN 16
+
 /* How long a client that closed its side may take to read what is queued for it. */
 #define WORKER_LINGER_USEC 30000000u
 
@@ -80,6 +84,9 @@ int worker_run(unsigned index, const struct worker_heritage *heritage, int chann
 /* Sends to the supervisor. Failing that there is no use in going on, and the worker stops. */
 void worker_send(struct worker *worker, const struct control_header *header, const void *records);
 
+/* It lives, and knows what time it is. */
+void worker_tick(struct worker *worker);
+
 /* A connection was closed; the supervisor is told at the end of the turn. */
 void worker_on_closed(void *context, uint64_t id, enum close_reason reason);
 /* Sends the notices of closed connections that have been gathered. */
@@ -100,6 +107,23 @@ void worker_park(struct worker *worker);
 
 /* In worker_handover.c: takes connections, new and restored. */
 void worker_on_handover(
+	struct worker *worker, const struct control_message *message, struct fdpass_message *fds);
+
+/* A record of the process before, and what it means here. */
+struct worker_parked {
+	const struct parkset_file *file;
+	uint32_t index; /* of the client's record; that of its server is the next */
+	uint8_t listener;
+	uint16_t server;
+	bool watched; /* it is in the pollset, as the record says */
+};
+
+/* Takes up a client of the process before; `follower` is its connection to a server, or -1. */
+void worker_restore(
+	struct worker *worker, const struct worker_parked *parked, int fd, int follower);
+
+/* In worker_inherit.c: takes up all that a worker of the process before left. */
+void worker_on_inherit(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds);
 
 /* In worker_query.c: answers a QUERY message; visits a connection for RECOUNT; sends what has been

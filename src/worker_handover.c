@@ -10,32 +10,31 @@
 
 /* What is known of a connection of the process before; the supervisor has checked what it needs. */
 static struct parkfile_record
-worker_parked(const struct parkset_file *file, const struct control_handover *handover)
+worker_parked(const struct worker_parked *parked, uint32_t index)
 {
-	struct parkfile_record record = parkfile_record(&file->file, handover->record);
+	struct parkfile_record record = parkfile_record(&parked->file->file, index);
 
-	record.listener = handover->listener;
-	record.reason = file->facts.reasons[record.reason];
+	record.listener = parked->listener;
+	record.reason = parked->file->facts.reasons[record.reason];
 	if (record.reason == PARK_FACTS_UNKNOWN)
 		record.reason = CLOSE_SHUTDOWN;
+	if (!parked->watched)
+		record.watched = 0;
 	return record;
 }
 
-/* A client of the process before; `follower` is its connection to a server, or -1. */
-static void
-worker_restore(
-	struct worker *worker, const struct control_handover *handovers, int fd, int follower)
+void
+worker_restore(struct worker *worker, const struct worker_parked *parked, int fd, int follower)
 {
-	const struct parkset_file *file = &worker->parkset->files[handovers[0].file - 1];
-	struct parkfile_record record = worker_parked(file, &handovers[0]);
+	const struct parkset_file *file = parked->file;
+	struct parkfile_record record = worker_parked(parked, parked->index);
 	struct conns *conns = &worker->conns;
 	struct conn *client;
 
-	conn_restore(
-		conns, fd, &record, parkfile_waiting(&file->file, &record), handovers[0].server);
+	conn_restore(conns, fd, &record, parkfile_waiting(&file->file, &record), parked->server);
 	client = conn_find(conns, fd, record.id);
 	if (follower >= 0 && client) {
-		record = worker_parked(file, &handovers[1]);
+		record = worker_parked(parked, parked->index + 1);
 		conn_restore_upstream(
 			conns, follower, client, &record, parkfile_waiting(&file->file, &record));
 		client = conn_find(conns, fd, record.id);
@@ -44,6 +43,21 @@ worker_restore(
 	}
 	if (client)
 		conn_restored(conns, client, file->facts.parked_usec);
+}
+
+/* A client of the process before; `follower` is its connection to a server, or -1. */
+static void
+worker_take_up(
+	struct worker *worker, const struct control_handover *handover, int fd, int follower)
+{
+	const struct worker_parked parked = {
+		.file = &worker->parkset->files[handover->file - 1],
+		.index = handover->record,
+		.listener = handover->listener,
+		.server = handover->server,
+	};
+
+	worker_restore(worker, &parked, fd, follower);
 }
 
 static void
@@ -72,7 +86,7 @@ worker_take(struct worker *worker, const struct control_handover *records, unsig
 	if (i >= n_fds)
 		worker_on_closed(worker, records[i].id, CLOSE_HANDOVER_FAILED);
 	else if (records[i].file > 0)
-		worker_restore(worker, &records[i], fds->fds[i],
+		worker_take_up(worker, &records[i], fds->fds[i],
 			followed && i + 1 < n_fds ? fds->fds[i + 1] : -1);
 	else
 		worker_adopt(worker, &records[i], fds->fds[i]);

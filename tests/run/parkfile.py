@@ -6,11 +6,12 @@ import os
 import struct
 
 HEAD = struct.Struct("<8sIIQQQQQQQ")
-RECORD = struct.Struct("<QQQQQIIBxH16sBBBB16sHBB4xBxH16s4x")
+RECORD = struct.Struct("<QQQQQIIBxH16sBBBB16sHBBIBxH16sII4x")
 FIELDS = (
     *("id", "cookie", "opened_usec", "active_usec", "waiting", "out_bytes", "in_bytes"),
     *("family", "port", "address", "listener", "state", "flags", "reason", "proto"),
-    *("server", "tries", "more_flags", "to_family", "to_port", "to_address"),
+    *("server", "tries", "more_flags", "watched", "to_family", "to_port", "to_address"),
+    *("fd", "generation"),
 )
 OPEN, CLOSING, HANDSHAKE, PROXY, CONNECTING = range(5)  # state
 HELD, EOF, UPSTREAM, LINKED = 16, 32, 64, 128  # flags

@@ -54,7 +54,7 @@ def restart_with(one, change):
         (None, update(id=12345)),
         (None, update(out_bytes=1)),
         (None, update(waiting=2**64 - 1, in_bytes=1)),
-        (None, update(cookie=0)),
+        (None, update(cookie=1)),
     ],
 )
 def test_a_pair_that_is_nonsense(keeper, echoes, of_client, of_server):

@@ -1,0 +1,283 @@
+/*
+ * worker_inherit: all that one worker of the process before left is taken up as it is.
+ *
+ * Process: W. In one go, before it serves anybody. Whatever waits, waits in the kernel: first all
+ * descriptors are received, then one connection after the other goes on. If the set came along in
+ * which they are watched, it is gone on with; for that each descriptor must have the number that it
+ * had. The kernel gives the lowest that is free, so those that were free then are taken before.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "park_store.h"
+#include "worker.h"
+
+/* More numbers than this to be taken for each connection cost more than to watch them anew. */
+#define INHERIT_GAPS_MAX 3
+
+struct inherit {
+	struct worker *worker;
+	struct parkset_file *file;
+	uint64_t n_records;
+	int *fds;        /* by record; -1: it has not come */
+	int *fillers;    /* descriptors that are only there for their numbers */
+	size_t n_fillers;
+	bool begun;   /* some connection has come */
+	bool watched; /* the set is that of then, and so are the numbers */
+	struct control_inherited told;
+	struct control_place places[FDPASS_FDS_MAX];
+	unsigned n_places;
+};
+
+/* Did they have numbers that they can have here? Then *ret_end is above them. */
+static bool
+inherit_is_orderly(const struct inherit *inherit, uint32_t *ret_end)
+{
+	uint32_t end = WORKER_FDS_OWN;
+
+	for (uint64_t i = 0; i < inherit->n_records; i++) {
+		struct parkfile_record record = parkfile_record(&inherit->file->file, i);
+
+		if (!record.watched || record.fd < end ||
+			record.fd >= inherit->worker->conns.capacity)
+			return false;
+		end = record.fd + 1;
+	}
+	*ret_end = end;
+	return end - WORKER_FDS_OWN <= (INHERIT_GAPS_MAX + 1) * inherit->n_records;
+}
+
+static void
+inherit_drop_fillers(struct inherit *inherit)
+{
+	for (size_t i = 0; i < inherit->n_fillers; i++)
+		(void)close(inherit->fillers[i]);
+	free(inherit->fillers);
+	inherit->fillers = NULL;
+	inherit->n_fillers = 0;
+}
+
+/* Takes this number; false: that is not possible. */
+static bool
+inherit_fill(struct inherit *inherit, uint32_t number)
+{
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, (int)number);
+
+	if (fd >= 0)
+		inherit->fillers[inherit->n_fillers++] = fd;
+	return fd == (int)number;
+}
+
+/* Takes those between the numbers of the records, and below. */
+static bool
+inherit_fill_gaps(struct inherit *inherit, uint32_t end)
+{
+	uint32_t next = WORKER_FDS_OWN;
+
+	inherit->fillers =
+		malloc((end - WORKER_FDS_OWN - inherit->n_records + 1) * sizeof(int));
+	if (!inherit->fillers)
+		return false;
+	for (uint64_t i = 0; i < inherit->n_records; i++) {
+		uint32_t fd = parkfile_record(&inherit->file->file, i).fd;
+
+		for (; next < fd; next++)
+			if (!inherit_fill(inherit, next))
+				return false;
+		next = fd + 1;
+	}
+	return true;
+}
+
+/* Above the numbers of the connections. */
+static void
+inherit_lift(int *fds, unsigned n, uint32_t end)
+{
+	for (unsigned i = 0; i < n; i++) {
+		int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, (int)end);
+
+		if (fd < 0)
+			continue; /* then some number will not be right, which is noticed */
+		(void)close(fds[i]);
+		fds[i] = fd;
+	}
+}
+
+/* Takes fd, the set. It is of use only if it comes before all others. */
+static void
+inherit_pollset(struct inherit *inherit, int fd, int *berths, unsigned n)
+{
+	struct pollset *pollset = &inherit->worker->conns.pollset;
+	uint32_t end;
+
+	if (inherit->begun || pollset->inherited || inherit->worker->conns.fd_end > 0 ||
+		!inherit_is_orderly(inherit, &end)) {
+		(void)close(fd);
+		return;
+	}
+	inherit->watched = pollset_inherit(pollset, fd) == 0;
+	inherit_lift(berths, n, end);
+	inherit->watched &= inherit_fill_gaps(inherit, end);
+}
+
+static void
+inherit_message(struct inherit *inherit, const struct fdpass_message *message, uint32_t first)
+{
+	bool sound = false;
+
+	inherit->begun = true;
+	for (unsigned i = 0; i < message->n_fds; i++) {
+		uint64_t index = (uint64_t)first + i;
+		int fd = message->fds[i];
+		struct parkfile_record record;
+
+		if (index < inherit->n_records && inherit->fds[index] < 0) {
+			record = parkfile_record(&inherit->file->file, index);
+			if (parkset_matches(&record, fd, &sound)) {
+				inherit->fds[index] = fd;
+				inherit->watched &= record.fd == (uint32_t)fd;
+				continue;
+			}
+		}
+		(void)close(fd);
+		inherit->told.unknown++;
+	}
+}
+
+/* Receives what is in a berth. `rest` are that one and the others. */
+static void
+inherit_empty(struct inherit *inherit, int *rest, unsigned n)
+{
+	struct fdpass_message message;
+	struct park_message head;
+
+	while (fdpass_receive(rest[0], &head, sizeof(head), &message) == 0) {
+		worker_tick(inherit->worker);
+		if (message.length != sizeof(head)) {
+			inherit->told.unknown += message.n_fds;
+			fdpass_close(&message, 0);
+		} else if (head.first != PARK_POLLSET) {
+			inherit_message(inherit, &message, head.first);
+		} else if (message.n_fds > 0) {
+			inherit_pollset(inherit, message.fds[0], rest, n);
+			fdpass_close(&message, 1);
+		}
+	}
+	(void)close(rest[0]);
+}
+
+static void
+inherit_report(struct inherit *inherit)
+{
+	struct control_header header = {.type = CONTROL_ADOPTED,
+		.flags = CONTROL_FLAG_INHERITED,
+		.count = (uint16_t)inherit->n_places};
+
+	if (inherit->n_places > 0)
+		worker_send(inherit->worker, &header, inherit->places);
+	inherit->n_places = 0;
+	worker_tick(inherit->worker);
+}
+
+/* The descriptor of the server of this client, out of the list; -1: there is none. */
+static int
+inherit_follower(struct inherit *inherit, uint64_t index, uint64_t id)
+{
+	int fd = -1;
+
+	if (index + 1 < inherit->n_records && inherit->file->fates[index + 1] == PARKSET_FOLLOW &&
+		parkset_is_server(inherit->file, index + 1, id)) {
+		fd = inherit->fds[index + 1];
+		inherit->fds[index + 1] = -1;
+	}
+	return fd;
+}
+
+static void
+inherit_client(struct inherit *inherit, uint64_t index)
+{
+	const struct parkset_file *file = inherit->file;
+	struct parkfile_record record = parkfile_record(&file->file, index);
+	const struct worker_parked parked = {
+		.file = file,
+		.index = (uint32_t)index,
+		.listener = file->facts.listeners[record.listener],
+		.server = parkset_server(file, &record),
+		.watched = inherit->watched,
+	};
+	int fd = inherit->fds[index];
+
+	if (fd < 0) {
+		inherit->told.missing++;
+		worker_on_closed(inherit->worker, record.id, CLOSE_PARK_FAILED);
+		return;
+	}
+	assert(parked.listener < inherit->worker->conf->n_listeners);
+	worker_restore(inherit->worker, &parked, fd, inherit_follower(inherit, index, record.id));
+	inherit->told.taken++;
+	inherit->places[inherit->n_places++] = (struct control_place){.id = record.id, .fd = fd};
+	if (inherit->n_places == FDPASS_FDS_MAX)
+		inherit_report(inherit);
+}
+
+/* All that came has come: everybody goes on. */
+static void
+inherit_go_on(struct inherit *inherit)
+{
+	for (uint64_t i = 0; i < inherit->n_records; i++) {
+		uint8_t fate = inherit->file->fates[i];
+
+		if (fate == PARKSET_KEEP) {
+			inherit_client(inherit, i);
+			continue;
+		}
+		if (inherit->fds[i] < 0)
+			continue;
+		(void)close(inherit->fds[i]);
+		inherit->told.unknown += fate == PARKSET_DONE;
+	}
+	inherit_report(inherit);
+}
+
+static void
+inherit_receive(struct inherit *inherit, int *berths, unsigned n)
+{
+	struct pollset *pollset = &inherit->worker->conns.pollset;
+
+	for (uint64_t i = 0; i < inherit->n_records; i++)
+		inherit->fds[i] = -1;
+	for (unsigned i = 0; i < n; i++)
+		inherit_empty(inherit, berths + i, n - i);
+	inherit_drop_fillers(inherit);
+	if (pollset->inherited && !inherit->watched && pollset_renew(pollset) < 0)
+		log_error(NULL, "no descriptor is left to watch connections with");
+}
+
+void
+worker_on_inherit(
+	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
+{
+	static const struct control_header header = {.type = CONTROL_INHERITED, .count = 1};
+	struct inherit inherit = {.worker = worker};
+
+	assert(message->header.value < worker->parkset->n_files);
+	inherit.file = &worker->parkset->files[message->header.value];
+	inherit.n_records = inherit.file->file.head.n_records;
+	inherit.fds = malloc((inherit.n_records + 1) * sizeof(*inherit.fds));
+	if (!inherit.fds) {
+		log_error(NULL, "no memory to take up what was parked; stopping");
+		worker->stopping = worker->failed = true;
+		return;
+	}
+	inherit_receive(&inherit, fds->fds, fds->n_fds);
+	fds->n_fds = 0;
+	inherit_go_on(&inherit);
+	free(inherit.fds);
+	worker_report_closed(worker);
+	worker_send(worker, &header, &inherit.told);
+	drain_wake(&worker->drain);
+}
