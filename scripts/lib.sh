@@ -4,7 +4,7 @@
 # What configure and make want.
 # shellcheck disable=SC2034
 BUILD_PACKAGES=(build-essential autoconf automake pkg-config libevent-dev libjansson-dev
-	libssl-dev libsystemd-dev)
+	libssl-dev libsystemd-dev libxxhash-dev)
 
 # A line for each argument.
 say() {

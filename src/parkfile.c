@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define PARKFILE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define PARKFILE_RECORD_MAX 4096 /* bytes; beyond it a head is nonsense */
@@ -17,7 +18,7 @@
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
 static uint64_t
-parkfile_hash(uint64_t hash, const void *data, size_t length)
+parkfile_fnv(uint64_t hash, const void *data, size_t length)
 {
 	const unsigned char *bytes = data;
 
@@ -27,13 +28,27 @@ parkfile_hash(uint64_t hash, const void *data, size_t length)
 }
 
 static uint64_t
+parkfile_checksum_1(const struct parkfile_head *head, const char *data)
+{
+	uint64_t hash = parkfile_fnv(FNV_BASIS, data + head->facts_offset, head->facts_bytes);
+
+	hash = parkfile_fnv(
+		hash, data + head->records_offset, head->n_records * head->record_bytes);
+	return parkfile_fnv(hash, data + head->bytes_offset, head->n_bytes);
+}
+
+/* Each part's hash is the seed of the next one's. */
+static uint64_t
 parkfile_checksum(const struct parkfile_head *head, const char *data)
 {
-	uint64_t hash = parkfile_hash(FNV_BASIS, data + head->facts_offset, head->facts_bytes);
+	uint64_t hash;
 
-	hash = parkfile_hash(
-		hash, data + head->records_offset, head->n_records * head->record_bytes);
-	return parkfile_hash(hash, data + head->bytes_offset, head->n_bytes);
+	if (head->version == 1)
+		return parkfile_checksum_1(head, data);
+	hash = XXH3_64bits(data + head->facts_offset, head->facts_bytes);
+	hash = XXH3_64bits_withSeed(
+		data + head->records_offset, head->n_records * head->record_bytes, hash);
+	return XXH3_64bits_withSeed(data + head->bytes_offset, head->n_bytes, hash);
 }
 
 int
@@ -198,20 +213,27 @@ parkfile_close(struct parkfile *file)
 	*file = (struct parkfile){0};
 }
 
+const struct parkfile_record *
+parkfile_look(const struct parkfile *file, uint64_t index, struct parkfile_record *buf)
+{
+	size_t length = file->head.record_bytes;
+	const char *record =
+		(const char *)file->data + file->head.records_offset + index * length;
+
+	assert(index < file->head.n_records);
+	if (length == sizeof(*buf) && (uintptr_t)record % _Alignof(struct parkfile_record) == 0)
+		return (const struct parkfile_record *)(const void *)record;
+	*buf = (struct parkfile_record){0};
+	memcpy(buf, record, length < sizeof(*buf) ? length : sizeof(*buf));
+	return buf;
+}
+
 struct parkfile_record
 parkfile_record(const struct parkfile *file, uint64_t index)
 {
-	struct parkfile_record record = {0};
-	size_t length = file->head.record_bytes;
+	struct parkfile_record buf;
 
-	assert(index < file->head.n_records);
-	if (length > sizeof(record))
-		length = sizeof(record);
-	memcpy(&record,
-		(const char *)file->data + file->head.records_offset +
-			index * file->head.record_bytes,
-		length);
-	return record;
+	return *parkfile_look(file, index, &buf);
 }
 
 const void *

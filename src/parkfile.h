@@ -19,7 +19,7 @@
 #include "error.h"
 
 #define PARKFILE_MAGIC "millgate"
-#define PARKFILE_VERSION 1 /* a reader takes this one and all before it */
+#define PARKFILE_VERSION 2 /* a reader takes this one and all before it */
 #define PARKFILE_PROTO_BYTES 16
 
 /* Offsets from the start of the file, in bytes; numbers in the machine's own order. */
@@ -28,7 +28,8 @@ struct parkfile_head {
 	uint32_t version;
 	uint32_t
 		record_bytes; /* a later writer's records may be longer, an earlier one's shorter */
-	uint64_t checksum;    /* of the facts, the records and the bytes: FNV-1a, 64 bits */
+	uint64_t checksum;    /* XXH3, 64 bits, of the facts, seed of that of the records, and
+			      * that of that of the bytes; version 1: FNV-1a of all */
 	uint64_t facts_offset, facts_bytes;
 	uint64_t records_offset, n_records;
 	uint64_t bytes_offset, n_bytes;
@@ -124,6 +125,10 @@ int parkfile_parse(void *data, size_t size, struct parkfile *ret_file,
 
 /* `index` is below n_records (asserted). */
 struct parkfile_record parkfile_record(const struct parkfile *file, uint64_t index);
+/* The same without a copy, where the file's records are as this version writes them; otherwise it is
+ * made in *buf. */
+const struct parkfile_record *parkfile_look(
+	const struct parkfile *file, uint64_t index, struct parkfile_record *buf);
 /* The output, and behind it the input, that waited for this record; NULL: not all of it is there. */
 const void *parkfile_waiting(const struct parkfile *file, const struct parkfile_record *record);
 

@@ -39,13 +39,14 @@ restore_ages(const struct restore *restore)
 		const struct parkset_file *file = &restore->set.files[f];
 
 		for (uint64_t i = 0; i < file->file.head.n_records; i++) {
-			struct parkfile_record record;
+			struct parkfile_record buf;
+			const struct parkfile_record *record;
 
 			if (file->fates[i] == PARKSET_FOLLOW)
 				continue;
-			record = parkfile_record(&file->file, i);
+			record = parkfile_look(&file->file, i, &buf);
 			*next++ = (struct restore_age){
-				record.opened_usec, record.id, file->epoch, f, (uint32_t)i};
+				record->opened_usec, record->id, file->epoch, f, (uint32_t)i};
 		}
 	}
 	if (ages)
@@ -219,7 +220,9 @@ restore_alloc_fates(struct restore *restore)
 		if (!file->fates)
 			return -ENOMEM;
 		for (uint64_t i = 0; i < file->file.head.n_records; i++) {
-			if (!(parkfile_record(&file->file, i).flags & PARKFILE_UPSTREAM))
+			struct parkfile_record buf;
+
+			if (!(parkfile_look(&file->file, i, &buf)->flags & PARKFILE_UPSTREAM))
 				continue;
 			file->fates[i] = PARKSET_FOLLOW;
 			restore->n_parked--;
@@ -274,8 +277,9 @@ static void
 restore_decide_one(struct restore *restore, struct parkset_file *file, uint32_t index, bool again,
 	uint64_t closed[CLOSE_REASON_COUNT])
 {
-	struct parkfile_record record = parkfile_record(&file->file, index);
-	uint8_t fate = again ? PARKSET_DONE : restore_judge(restore, file, index, &record);
+	struct parkfile_record buf;
+	const struct parkfile_record *record = parkfile_look(&file->file, index, &buf);
+	uint8_t fate = again ? PARKSET_DONE : restore_judge(restore, file, index, record);
 
 	file->fates[index] = fate;
 	if (fate < CLOSE_REASON_COUNT)

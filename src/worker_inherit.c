@@ -40,12 +40,14 @@ inherit_is_orderly(const struct inherit *inherit, uint32_t *ret_end)
 	uint32_t end = WORKER_FDS_OWN;
 
 	for (uint64_t i = 0; i < inherit->n_records; i++) {
-		struct parkfile_record record = parkfile_record(&inherit->file->file, i);
+		struct parkfile_record buf;
+		const struct parkfile_record *record =
+			parkfile_look(&inherit->file->file, i, &buf);
 
-		if (!record.watched || record.fd < end ||
-			record.fd >= inherit->worker->conns.capacity)
+		if (!record->watched || record->fd < end ||
+			record->fd >= inherit->worker->conns.capacity)
 			return false;
-		end = record.fd + 1;
+		end = record->fd + 1;
 	}
 	*ret_end = end;
 	return end - WORKER_FDS_OWN <= (INHERIT_GAPS_MAX + 1) * inherit->n_records;
@@ -83,7 +85,8 @@ inherit_fill_gaps(struct inherit *inherit, uint32_t end)
 	if (!inherit->fillers)
 		return false;
 	for (uint64_t i = 0; i < inherit->n_records; i++) {
-		uint32_t fd = parkfile_record(&inherit->file->file, i).fd;
+		struct parkfile_record buf;
+		uint32_t fd = parkfile_look(&inherit->file->file, i, &buf)->fd;
 
 		for (; next < fd; next++)
 			if (!inherit_fill(inherit, next))
@@ -133,13 +136,14 @@ inherit_message(struct inherit *inherit, const struct fdpass_message *message, u
 	for (unsigned i = 0; i < message->n_fds; i++) {
 		uint64_t index = (uint64_t)first + i;
 		int fd = message->fds[i];
-		struct parkfile_record record;
+		const struct parkfile_record *record;
+		struct parkfile_record buf;
 
 		if (index < inherit->n_records && inherit->fds[index] < 0) {
-			record = parkfile_record(&inherit->file->file, index);
-			if (parkset_matches(&record, fd, &sound)) {
+			record = parkfile_look(&inherit->file->file, index, &buf);
+			if (parkset_matches(record, fd, &sound)) {
 				inherit->fds[index] = fd;
-				inherit->watched &= record.fd == (uint32_t)fd;
+				inherit->watched &= record->fd == (uint32_t)fd;
 				continue;
 			}
 		}
@@ -201,25 +205,26 @@ static void
 inherit_client(struct inherit *inherit, uint64_t index)
 {
 	const struct parkset_file *file = inherit->file;
-	struct parkfile_record record = parkfile_record(&file->file, index);
+	struct parkfile_record buf;
+	const struct parkfile_record *record = parkfile_look(&file->file, index, &buf);
 	const struct worker_parked parked = {
 		.file = file,
 		.index = (uint32_t)index,
-		.listener = file->facts.listeners[record.listener],
-		.server = parkset_server(file, &record),
+		.listener = file->facts.listeners[record->listener],
+		.server = parkset_server(file, record),
 		.watched = inherit->watched,
 	};
 	int fd = inherit->fds[index];
 
 	if (fd < 0) {
 		inherit->told.missing++;
-		worker_on_closed(inherit->worker, record.id, CLOSE_PARK_FAILED);
+		worker_on_closed(inherit->worker, record->id, CLOSE_PARK_FAILED);
 		return;
 	}
 	assert(parked.listener < inherit->worker->conf->n_listeners);
-	worker_restore(inherit->worker, &parked, fd, inherit_follower(inherit, index, record.id));
+	worker_restore(inherit->worker, &parked, fd, inherit_follower(inherit, index, record->id));
 	inherit->told.taken++;
-	inherit->places[inherit->n_places++] = (struct control_place){.id = record.id, .fd = fd};
+	inherit->places[inherit->n_places++] = (struct control_place){.id = record->id, .fd = fd};
 	if (inherit->n_places == FDPASS_FDS_MAX)
 		inherit_report(inherit);
 }

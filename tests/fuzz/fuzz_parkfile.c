@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "park_facts.h"
 #include "parkfile.h"
@@ -58,8 +59,10 @@ is_within(size_t size, uint64_t offset, uint64_t n, uint64_t bytes)
 }
 
 static uint64_t
-hash_part(uint64_t hash, const uint8_t *data, uint64_t offset, uint64_t length)
+hash_part(uint64_t hash, const uint8_t *data, bool first, uint64_t offset, uint64_t length)
 {
+	if (!first)
+		return XXH3_64bits_withSeed(data + offset, length, hash);
 	for (uint64_t i = 0; i < length; i++)
 		hash = (hash ^ data[offset + i]) * UINT64_C(0x100000001b3);
 	return hash;
@@ -68,8 +71,9 @@ hash_part(uint64_t hash, const uint8_t *data, uint64_t offset, uint64_t length)
 static void
 set_checksum(uint8_t *data, size_t size)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 	struct parkfile_head head;
+	uint64_t hash;
+	bool first;
 
 	if (size < sizeof(head))
 		return;
@@ -78,9 +82,12 @@ set_checksum(uint8_t *data, size_t size)
 		!is_within(size, head.records_offset, head.n_records, head.record_bytes) ||
 		!is_within(size, head.bytes_offset, head.n_bytes, 1))
 		return;
-	hash = hash_part(hash, data, head.facts_offset, head.facts_bytes);
-	hash = hash_part(hash, data, head.records_offset, head.n_records * head.record_bytes);
-	head.checksum = hash_part(hash, data, head.bytes_offset, head.n_bytes);
+	first = head.version == 1;
+	hash = first ? UINT64_C(0xcbf29ce484222325) : 0;
+	hash = hash_part(hash, data, first, head.facts_offset, head.facts_bytes);
+	hash = hash_part(
+		hash, data, first, head.records_offset, head.n_records * head.record_bytes);
+	head.checksum = hash_part(hash, data, first, head.bytes_offset, head.n_bytes);
 	memcpy(data, &head, sizeof(head));
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "conf.h"
 #include "fixture_fds.h"
@@ -89,8 +90,10 @@ image_is_whole(const struct image *image)
 }
 
 static inline uint64_t
-hash_part(uint64_t hash, const struct image *image, uint64_t offset, uint64_t length)
+hash_part(uint64_t hash, const struct image *image, bool first, uint64_t offset, uint64_t length)
 {
+	if (!first)
+		return XXH3_64bits_withSeed(image->data + offset, length, hash);
 	for (uint64_t i = 0; i < length; i++)
 		hash = (hash ^ image->data[offset + i]) * UINT64_C(0x100000001b3);
 	return hash;
@@ -101,13 +104,15 @@ static inline void
 image_sum(struct image *image)
 {
 	struct parkfile_head head = image_head(image);
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	bool first = head.version == 1;
+	uint64_t hash = first ? UINT64_C(0xcbf29ce484222325) : 0;
 
 	if (!image_is_whole(image))
 		return;
-	hash = hash_part(hash, image, head.facts_offset, head.facts_bytes);
-	hash = hash_part(hash, image, head.records_offset, head.n_records * head.record_bytes);
-	head.checksum = hash_part(hash, image, head.bytes_offset, head.n_bytes);
+	hash = hash_part(hash, image, first, head.facts_offset, head.facts_bytes);
+	hash = hash_part(
+		hash, image, first, head.records_offset, head.n_records * head.record_bytes);
+	head.checksum = hash_part(hash, image, first, head.bytes_offset, head.n_bytes);
 	memcpy(image->data, &head, sizeof(head));
 }
 

@@ -16,7 +16,7 @@
 #include "parkfile.h"
 
 #define FACTS "{\"worker\":1}"
-#define GOLDEN "/tests/park/v1.bin"
+#define GOLDEN "/tests/park/v%d.bin"
 
 static struct parkfile_record
 record_of(uint64_t id, uint32_t out_bytes, uint32_t in_bytes, uint64_t waiting)
@@ -257,9 +257,9 @@ what_is_no_sealed_file_is_refused(void **state)
 	free(data);
 }
 
-/* Version 1, as it was released: it must be readable for ever. */
+/* Every version, as it was released: it must be readable for ever. */
 static void
-golden_file_of_version_1(void **state)
+golden_file_of_each_version(void **state)
 {
 	const char *top = getenv("srcdir");
 	struct mg_error error;
@@ -269,13 +269,16 @@ golden_file_of_version_1(void **state)
 	int fd;
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s" GOLDEN, top ? top : ".");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	size = read(fd, data, sizeof(data));
-	(void)close(fd);
-	assert_int_equal(parkfile_parse(data, (size_t)size, &file, &error), 0);
-	check_three(&file);
+	for (int version = 1; version <= PARKFILE_VERSION; version++) {
+		snprintf(path, sizeof(path), "%s" GOLDEN, top ? top : ".", version);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_true(fd >= 0);
+		size = read(fd, data, sizeof(data));
+		(void)close(fd);
+		assert_int_equal(parkfile_parse(data, (size_t)size, &file, &error), 0);
+		assert_int_equal(file.head.version, version);
+		check_three(&file);
+	}
 }
 
 /* How the golden file was made, with --write FILE; a released one is never made again. */
@@ -303,7 +306,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(heads_that_make_no_sense),
 		cmocka_unit_test(waiting_bytes_lie_within_the_file),
 		cmocka_unit_test(what_is_no_sealed_file_is_refused),
-		cmocka_unit_test(golden_file_of_version_1),
+		cmocka_unit_test(golden_file_of_each_version),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "--write") == 0)
