@@ -217,8 +217,7 @@ const struct parkfile_record *
 parkfile_look(const struct parkfile *file, uint64_t index, struct parkfile_record *buf)
 {
 	size_t length = file->head.record_bytes;
-	const char *record =
-		(const char *)file->data + file->head.records_offset + index * length;
+	const char *record = (const char *)file->data + file->head.records_offset + index * length;
 
 	assert(index < file->head.n_records);
 	if (length == sizeof(*buf) && (uintptr_t)record % _Alignof(struct parkfile_record) == 0)

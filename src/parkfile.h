@@ -74,7 +74,7 @@ struct parkfile_record {
 	uint16_t server;    /* relayed: index into the facts' "upstreams"; UINT16_MAX: none */
 	uint8_t tries;      /* relayed: servers that did not accept it */
 	uint8_t more_flags; /* enum parkfile_more_flag */
-	uint32_t watched; /* for these events, in the set that was passed on; 0: there was none */
+	uint32_t watched;   /* for these events, in the set that was passed on; 0: there was none */
 	struct addr destination; /* proxied: whom the client wanted */
 	/* In that set it has this number, and the data generation << 32 | fd. */
 	uint32_t fd;

@@ -71,8 +71,7 @@ bool parkset_matches(const struct parkfile_record *record, int fd, bool *sound);
 bool parkset_is_server(const struct parkset_file *file, uint64_t index, uint64_t id);
 
 /* The number here of the server that a client had there, or UPSTREAM_NONE. */
-uint16_t parkset_server(
-	const struct parkset_file *file, const struct parkfile_record *record);
+uint16_t parkset_server(const struct parkset_file *file, const struct parkfile_record *record);
 
 /* Records in all files. */
 uint64_t parkset_records(const struct parkset *set);

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#define POLLSET_BATCHES 4 /* full batches in one turn of the loop, before others get theirs */
+#define POLLSET_BATCHES 4    /* full batches in one turn of the loop, before others get theirs */
 #define POLLSET_STALE_MAX 16 /* waits in a row */
 
 /* Events for what is not there, after which a set that was begun by another process is not trusted

@@ -47,8 +47,7 @@ worker_restore(struct worker *worker, const struct worker_parked *parked, int fd
 
 /* A client of the process before; `follower` is its connection to a server, or -1. */
 static void
-worker_take_up(
-	struct worker *worker, const struct control_handover *handover, int fd, int follower)
+worker_take_up(struct worker *worker, const struct control_handover *handover, int fd, int follower)
 {
 	const struct worker_parked parked = {
 		.file = &worker->parkset->files[handover->file - 1],

@@ -23,8 +23,8 @@ struct inherit {
 	struct worker *worker;
 	struct parkset_file *file;
 	uint64_t n_records;
-	int *fds;        /* by record; -1: it has not come */
-	int *fillers;    /* descriptors that are only there for their numbers */
+	int *fds;     /* by record; -1: it has not come */
+	int *fillers; /* descriptors that are only there for their numbers */
 	size_t n_fillers;
 	bool begun;   /* some connection has come */
 	bool watched; /* the set is that of then, and so are the numbers */
@@ -41,8 +41,7 @@ inherit_is_orderly(const struct inherit *inherit, uint32_t *ret_end)
 
 	for (uint64_t i = 0; i < inherit->n_records; i++) {
 		struct parkfile_record buf;
-		const struct parkfile_record *record =
-			parkfile_look(&inherit->file->file, i, &buf);
+		const struct parkfile_record *record = parkfile_look(&inherit->file->file, i, &buf);
 
 		if (!record->watched || record->fd < end ||
 			record->fd >= inherit->worker->conns.capacity)
@@ -80,8 +79,7 @@ inherit_fill_gaps(struct inherit *inherit, uint32_t end)
 {
 	uint32_t next = WORKER_FDS_OWN;
 
-	inherit->fillers =
-		malloc((end - WORKER_FDS_OWN - inherit->n_records + 1) * sizeof(int));
+	inherit->fillers = malloc((end - WORKER_FDS_OWN - inherit->n_records + 1) * sizeof(int));
 	if (!inherit->fillers)
 		return false;
 	for (uint64_t i = 0; i < inherit->n_records; i++) {
@@ -127,6 +125,17 @@ inherit_pollset(struct inherit *inherit, int fd, int *berths, unsigned n)
 	inherit->watched &= inherit_fill_gaps(inherit, end);
 }
 
+/* Has it the number that the record says, and is it in the set as that? The set is asked as often as
+ * the kernel was for a cookie: of the first of each message. */
+static bool
+inherit_is_watched(const struct inherit *inherit, const struct parkfile_record *record, int fd)
+{
+	if (!inherit->watched || record->fd != (uint32_t)fd)
+		return false;
+	return !record->cookie || pollset_change(&inherit->worker->conns.pollset, fd,
+					  record->generation, record->watched) == 0;
+}
+
 static void
 inherit_message(struct inherit *inherit, const struct fdpass_message *message, uint32_t first)
 {
@@ -143,7 +152,7 @@ inherit_message(struct inherit *inherit, const struct fdpass_message *message, u
 			record = parkfile_look(&inherit->file->file, index, &buf);
 			if (parkset_matches(record, fd, &sound)) {
 				inherit->fds[index] = fd;
-				inherit->watched &= record->fd == (uint32_t)fd;
+				inherit->watched = inherit_is_watched(inherit, record, fd);
 				continue;
 			}
 		}
