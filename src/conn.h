@@ -69,6 +69,12 @@ _Static_assert(sizeof(struct conn) == 64, "an idle connection is one cache line"
 
 struct conns;
 
+/* What is known of the user of this fd with this generation; ADDR_NONE: nothing. */
+struct conn_known {
+	uint32_t generation;
+	struct addr peer;
+};
+
 /* Beside the table, also by fd: what a relayed connection has in addition, 8 bytes for each side. */
 struct conn_link {
 	uint32_t other;  /* the fd of the other side; 0: there is none */
@@ -191,6 +197,8 @@ struct conns {
 	/* What those with a PROXY header said, touched by them only: 40 bytes each. Family ADDR_NONE:
 	 * the connection's own address. */
 	struct proxy_header *proxied;
+	struct conn_known *known; /* by conns_prepare_park(); NULL: nothing */
+	uint32_t n_known;
 	uint32_t capacity;       /* entries: the fd limit */
 	uint32_t count;          /* clients */
 	uint32_t upstream_count; /* their connections to servers */
@@ -243,7 +251,13 @@ void conn_adopt(struct conns *conns, int fd, const struct conn_newcomer *newcome
 /* The supervisor's answer to a question: it may come in, and has this server (or UPSTREAM_NONE). */
 void conn_assign(struct conns *conns, struct conn *conn, uint16_t server);
 
-/* In conn_park.c. Writes down what a connection is, for another process to go on with it; without
+/* In conn_park.c. A connection is not served from when it is parked until it is restored. What takes
+ * long and cannot change is asked for before: makes room for it, and asks. -ENOMEM: it is asked for
+ * later, that is all. */
+int conns_prepare_park(struct conns *conns);
+void conn_prepare_park(struct conns *conns, const struct conn *conn);
+
+/* Writes down what a connection is, for another process to go on with it; without
  * `cookie` and `waiting`, which are the caller's. */
 struct parkfile_record conn_park(const struct conns *conns, const struct conn *conn);
 /* The same way back. `record` has our numbers of listener and close reason, and `watched` is 0

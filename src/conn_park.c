@@ -4,6 +4,7 @@
  * Process: W. What is written down here is all of a connection that the kernel does not keep.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "conn_private.h"
@@ -34,6 +35,35 @@ static const uint8_t CONN_STATES_PARKED[CONN_STATE_COUNT] = {
 	[CONN_OPEN] = PARKFILE_OPEN,
 	[CONN_CLOSING] = PARKFILE_CLOSING,
 };
+
+int
+conns_prepare_park(struct conns *conns)
+{
+	conns->known = calloc(conns->fd_end, sizeof(*conns->known));
+	conns->n_known = conns->known ? conns->fd_end : 0;
+	return conns->known || conns->fd_end == 0 ? 0 : -ENOMEM;
+}
+
+void
+conn_prepare_park(struct conns *conns, const struct conn *conn)
+{
+	uint32_t fd = (uint32_t)conn_fd(conns, conn);
+
+	/* Who is behind a load balancer may still be told. */
+	if (fd < conns->n_known && conn->state != CONN_PROXY)
+		conns->known[fd] = (struct conn_known){conn->generation, conn_peer(conns, conn)};
+}
+
+static struct addr
+conn_parked_peer(const struct conns *conns, const struct conn *conn)
+{
+	uint32_t fd = (uint32_t)conn_fd(conns, conn);
+	const struct conn_known *known = fd < conns->n_known ? &conns->known[fd] : NULL;
+
+	if (known && known->generation == conn->generation && known->peer.family != ADDR_NONE)
+		return known->peer;
+	return conn_peer(conns, conn);
+}
 
 static uint32_t
 conn_waiting_bytes(const struct iobuf *buf)
@@ -66,7 +96,7 @@ conn_park(const struct conns *conns, const struct conn *conn)
 		.active_usec = conn_active_usec(conns, conn),
 		.out_bytes = conn_waiting_bytes(conn->out),
 		.in_bytes = conn_waiting_bytes(conn->in),
-		.peer = conn_peer(conns, conn),
+		.peer = conn_parked_peer(conns, conn),
 		.listener = conn->listener,
 		.state = CONN_STATES_PARKED[conn->state],
 		.reason = conn->close_reason,

@@ -92,6 +92,7 @@ conns_done(struct conns *conns)
 	lazy_free(conns->links, (size_t)conns->capacity * sizeof(struct conn_link));
 	lazy_free(conns->proxied, (size_t)conns->capacity * sizeof(struct proxy_header));
 	free(conns->scratch);
+	free(conns->known);
 	if (conns->pipe[0] >= 0) {
 		(void)close(conns->pipe[0]);
 		(void)close(conns->pipe[1]);

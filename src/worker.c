@@ -169,7 +169,10 @@ worker_on_message(void *context, const struct control_message *message, struct f
 		break;
 	case CONTROL_STOP:
 		worker->stop_flags = message->header.flags;
-		worker->stopping = true;
+		if (worker->stop_flags)
+			worker_prepare_park(worker);
+		else
+			worker->stopping = true;
 		break;
 	default: /* what a worker says itself: the supervisor is the same program */
 		assert(!"a worker's message came to a worker");
@@ -300,7 +303,14 @@ worker_init_events(struct worker *worker)
 		.slice = worker_on_recount_slice,
 		.context = worker,
 	};
+	worker->prepare = (struct sweep){
+		.conns = &worker->conns,
+		.visit = worker_on_prepare,
+		.slice = worker_on_prepare_slice,
+		.context = worker,
+	};
 	if (!worker->tick_event || !worker->wheel_event ||
+		sweep_init(&worker->prepare, worker->base) < 0 ||
 		sweep_init(&worker->retime, worker->base) < 0 ||
 		sweep_init(&worker->recount, worker->base) < 0 ||
 		drain_init(&worker->drain, worker->base, &worker->conns) < 0)
@@ -388,6 +398,7 @@ worker_done(struct worker *worker)
 		worker_close(worker, &conns->table[fd]);
 	worker_report_closed(worker);
 	drain_done(&worker->drain);
+	sweep_done(&worker->prepare);
 	sweep_done(&worker->recount);
 	sweep_done(&worker->retime);
 	event_free(worker->wheel_event);

@@ -49,6 +49,7 @@ struct worker {
 	uint64_t wheel_armed_usec; /* what wheel_event is set to; 0: nothing */
 	struct sweep retime;       /* after a reload */
 	struct sweep recount;
+	struct sweep prepare; /* before it parks */
 	struct drain drain;
 	struct control_closed closed[WORKER_REPORT_MAX];
 	unsigned n_closed;
@@ -102,7 +103,11 @@ void worker_on_assign(struct worker *worker, const struct control_message *messa
 void worker_apply_conf(struct worker *worker);
 void worker_conf_done(struct worker *worker);
 
-/* In worker_park.c: gives the connections out of this process's hands, as stop_flags say. */
+/* In worker_park.c: gives the connections out of this process's hands, as stop_flags say. First it is
+ * prepared, while they are served; after the last slice it stops. */
+void worker_prepare_park(struct worker *worker);
+void worker_on_prepare(void *context, struct conn *conn);
+void worker_on_prepare_slice(void *context, bool last);
 void worker_park(struct worker *worker);
 
 /* In worker_handover.c: takes connections, new and restored. */

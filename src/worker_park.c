@@ -80,6 +80,29 @@ worker_give(struct worker *worker, struct parked *parked)
 }
 
 void
+worker_on_prepare(void *context, struct conn *conn)
+{
+	conn_prepare_park(&((struct worker *)context)->conns, conn);
+}
+
+void
+worker_on_prepare_slice(void *context, bool last)
+{
+	struct worker *worker = context;
+
+	worker->stopping |= last;
+}
+
+void
+worker_prepare_park(struct worker *worker)
+{
+	if (conns_prepare_park(&worker->conns) < 0)
+		worker->stopping = true;
+	else
+		sweep_start(&worker->prepare);
+}
+
+void
 worker_park(struct worker *worker)
 {
 	struct conns *conns = &worker->conns;
