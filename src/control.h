@@ -83,12 +83,6 @@ struct control_place {
 	uint32_t pad;
 };
 
-struct control_inherited {
-	uint64_t taken;   /* clients */
-	uint64_t missing; /* clients whose descriptors did not come; they are CLOSED */
-	uint64_t unknown; /* descriptors of which nothing is known */
-};
-
 struct control_closed {
 	uint64_t id;
 	uint8_t reason;

@@ -88,7 +88,7 @@ restore_one(struct restore *restore, struct parkset_file *file, uint32_t index, 
 	}
 	if (!fate || *fate != PARKSET_FOLLOW)
 		restore->client_with = NULL;
-	if (!fate || *fate == PARKSET_DONE || !parkset_matches(&record, fd, &restore->sound)) {
+	if (!fate || !parkset_matches(&record, fd, &restore->sound) || *fate == PARKSET_DONE) {
 		(void)close(fd);
 		restore->n_unknown++;
 		return true;
@@ -262,38 +262,32 @@ restore_give_whole(struct restore *restore, struct crew_member *member)
 	}
 	restore_close_berths(restore, file);
 	file->whole = true;
-	restore->awaited[member->index] = true;
+	restore->awaited[member->index] = file;
 	restore->n_awaited++;
-}
-
-static void
-restore_is_done_with(struct restore *restore, const struct crew_member *member)
-{
-	if (!restore->awaited[member->index])
-		return;
-	restore->awaited[member->index] = false;
-	restore->n_awaited--;
-	restore_wake(restore);
-}
-
-void
-restore_on_inherited(struct restore *restore, const struct crew_member *member,
-	const struct control_message *message)
-{
-	const struct control_inherited *told = message->records;
-
-	if (message->header.count == 1 && restore->awaited[member->index]) {
-		restore->n_restored += told->taken;
-		restore->n_unknown += told->unknown;
-		restore->n_missing += told->missing;
-	}
-	restore_is_done_with(restore, member);
 }
 
 void
 restore_on_lost(struct restore *restore, const struct crew_member *member)
 {
-	restore_is_done_with(restore, member);
+	if (!restore->awaited[member->index])
+		return;
+	restore->awaited[member->index] = NULL;
+	restore->n_awaited--;
+	restore_wake(restore);
+}
+
+void
+restore_on_inherited(struct restore *restore, const struct crew_member *member, uint64_t n_missing,
+	uint64_t n_unknown)
+{
+	const struct parkset_file *file = restore->awaited[member->index];
+
+	if (!file || n_missing > file->n_kept)
+		return; /* nobody asked, or it is nonsense */
+	restore->n_restored += file->n_kept - n_missing;
+	restore->n_missing += n_missing;
+	restore->n_unknown += n_unknown;
+	restore_on_lost(restore, member);
 }
 
 void

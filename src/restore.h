@@ -38,7 +38,8 @@ struct restore {
 	bool running;
 	/* By worker: what it is to take up as it is; NULL: nothing (any more). */
 	struct parkset_file *whole[CREW_MAX];
-	bool awaited[CREW_MAX]; /* it has that, and has not said yet that it is done */
+	/* It has that, and has not said yet that it is done. */
+	const struct parkset_file *awaited[CREW_MAX];
 	unsigned n_awaited;
 	struct event *event;
 	unsigned berth;                /* under way */
@@ -61,9 +62,10 @@ struct restore {
 int restore_begin(struct restore *restore) MG_MUST_CHECK;
 /* A worker is up, or one has room again: goes on. */
 void restore_wake(struct restore *restore);
-/* INHERITED: this worker has taken up what it was given. Or: it has gone. */
+/* INHERITED: this worker has taken up what it was given, but for so many clients, and found so many
+ * descriptors of which nothing is known. Or: it has gone. */
 void restore_on_inherited(struct restore *restore, const struct crew_member *member,
-	const struct control_message *message);
+	uint64_t n_missing, uint64_t n_unknown);
 void restore_on_lost(struct restore *restore, const struct crew_member *member);
 /* Also when it has not ended. */
 void restore_end(struct restore *restore);

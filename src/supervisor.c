@@ -103,7 +103,8 @@ supervisor_on_message(
 		supervisor_on_closed(supervisor, member, message);
 		break;
 	case CONTROL_INHERITED:
-		restore_on_inherited(&supervisor->restore, member, message);
+		restore_on_inherited(&supervisor->restore, member, message->header.value,
+			message->header.value2);
 		break;
 	case CONTROL_IDENTIFIED:
 		assign_on_identified(&supervisor->assign, member, message);

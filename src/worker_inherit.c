@@ -26,9 +26,10 @@ struct inherit {
 	int *fds;     /* by record; -1: it has not come */
 	int *fillers; /* descriptors that are only there for their numbers */
 	size_t n_fillers;
-	bool begun;   /* some connection has come */
-	bool watched; /* the set is that of then, and so are the numbers */
-	struct control_inherited told;
+	bool begun;         /* some connection has come */
+	bool watched;       /* the set is that of then, and so are the numbers */
+	uint64_t n_missing; /* clients that did not come */
+	uint64_t n_unknown; /* descriptors of which nothing is known */
 	struct control_place places[FDPASS_FDS_MAX];
 	unsigned n_places;
 };
@@ -157,7 +158,7 @@ inherit_message(struct inherit *inherit, const struct fdpass_message *message, u
 			}
 		}
 		(void)close(fd);
-		inherit->told.unknown++;
+		inherit->n_unknown++;
 	}
 }
 
@@ -171,7 +172,7 @@ inherit_empty(struct inherit *inherit, int *rest, unsigned n)
 	while (fdpass_receive(rest[0], &head, sizeof(head), &message) == 0) {
 		worker_tick(inherit->worker);
 		if (message.length != sizeof(head)) {
-			inherit->told.unknown += message.n_fds;
+			inherit->n_unknown += message.n_fds;
 			fdpass_close(&message, 0);
 		} else if (head.first != PARK_POLLSET) {
 			inherit_message(inherit, &message, head.first);
@@ -226,13 +227,12 @@ inherit_client(struct inherit *inherit, uint64_t index)
 	int fd = inherit->fds[index];
 
 	if (fd < 0) {
-		inherit->told.missing++;
+		inherit->n_missing++;
 		worker_on_closed(inherit->worker, record->id, CLOSE_PARK_FAILED);
 		return;
 	}
 	assert(parked.listener < inherit->worker->conf->n_listeners);
 	worker_restore(inherit->worker, &parked, fd, inherit_follower(inherit, index, record->id));
-	inherit->told.taken++;
 	inherit->places[inherit->n_places++] = (struct control_place){.id = record->id, .fd = fd};
 	if (inherit->n_places == FDPASS_FDS_MAX)
 		inherit_report(inherit);
@@ -252,7 +252,7 @@ inherit_go_on(struct inherit *inherit)
 		if (inherit->fds[i] < 0)
 			continue;
 		(void)close(inherit->fds[i]);
-		inherit->told.unknown += fate == PARKSET_DONE;
+		inherit->n_unknown += fate == PARKSET_DONE;
 	}
 	inherit_report(inherit);
 }
@@ -275,7 +275,7 @@ void
 worker_on_inherit(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
 {
-	static const struct control_header header = {.type = CONTROL_INHERITED, .count = 1};
+	struct control_header header = {.type = CONTROL_INHERITED};
 	struct inherit inherit = {.worker = worker};
 
 	assert(message->header.value < worker->parkset->n_files);
@@ -292,6 +292,8 @@ worker_on_inherit(
 	inherit_go_on(&inherit);
 	free(inherit.fds);
 	worker_report_closed(worker);
-	worker_send(worker, &header, &inherit.told);
+	header.value = inherit.n_missing;
+	header.value2 = inherit.n_unknown;
+	worker_send(worker, &header, NULL);
 	drain_wake(&worker->drain);
 }
