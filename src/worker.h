@@ -46,6 +46,8 @@ struct worker {
 	struct sweep retime;       /* after a reload */
 	struct sweep recount;
 	struct drain drain;
+	struct control_place adopted[WORKER_REPORT_MAX];
+	unsigned n_adopted;
 	struct control_closed closed[WORKER_REPORT_MAX];
 	unsigned n_closed;
 	struct control_peer peers[WORKER_REPORT_MAX];
@@ -98,9 +100,11 @@ void worker_conf_done(struct worker *worker);
 /* In worker_park.c: gives the connections out of this process's hands, as stop_flags say. */
 void worker_park(struct worker *worker);
 
-/* In worker_handover.c: takes connections, new and restored. */
+/* In worker_handover.c: takes connections, new and restored; the supervisor is told at the end of the
+ * turn, before anything else about them. */
 void worker_on_handover(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds);
+void worker_report_adopted(struct worker *worker);
 
 /* In worker_query.c: answers a QUERY message; visits a connection for RECOUNT; sends what has been
  * gathered. */
