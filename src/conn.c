@@ -137,7 +137,7 @@ conn_watch(struct conns *conns, struct conn *conn, uint8_t flags)
 	if (flags == conn->flags)
 		return 0;
 	r = 0;
-	if (conn_wanted_events(flags) != conn_wanted_events(conn->flags))
+	if (conn != conns->newcomer && conn_wanted_events(flags) != conn_wanted_events(conn->flags))
 		r = pollset_change(&conns->pollset, conn_fd(conns, conn), conn->generation,
 			conn_wanted_events(flags));
 	if (r < 0)

@@ -204,6 +204,7 @@ struct conns {
 	uint32_t upstream_count; /* their connections to servers */
 	uint32_t lingering;      /* clients with CONN_LINGERS */
 	uint32_t fd_end;         /* no connection ever had this fd or a higher one */
+	struct conn *newcomer;   /* is being adopted, and not watched yet; or NULL */
 	struct pollset pollset;
 	struct wheel wheel;
 	struct iobuf_pool iobufs;

@@ -14,8 +14,10 @@
 #include "conn_private.h"
 
 #define CONN_PIPE_BYTES 262144
-#define CONN_BULK_MIN_BYTES 16384 /* less in one go is not bulk any more */
-#define CONN_SPLICES 8            /* of one connection, before others get their turn */
+#define CONN_BULK_MIN_BYTES 16384 /* a turn that begins with less is not bulk any more */
+/* Of one connection, before others get their turn: more than waits in its socket (tcp_rmem). */
+#define CONN_TURN_BYTES 8388608
+#define CONN_TURN_SPLICES 128
 #define CONN_SPLICE_FLAGS (SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
 
 static bool
@@ -104,15 +106,15 @@ conn_pass_pipe(struct conns *conns, struct conn *conn, struct conn *to, size_t l
 	return !to->out || (conn_hold(conns, conn), false);
 }
 
-/* True: there may be more. */
+/* True: there may be more. `moved` is what this turn has moved so far. */
 static bool
-conn_splice_once(struct conns *conns, struct conn *conn)
+conn_splice_once(struct conns *conns, struct conn *conn, size_t *moved)
 {
 	size_t room = conn_read_room(conns, conn, CONN_PIPE_BYTES);
 	ssize_t n =
 		splice(conn_fd(conns, conn), NULL, conns->pipe[1], NULL, room, CONN_SPLICE_FLAGS);
 
-	if (n < CONN_BULK_MIN_BYTES)
+	if (*moved == 0 && n < CONN_BULK_MIN_BYTES)
 		conn_link(conns, conn)->flags &= (uint8_t)~CONN_LINK_BULK;
 	if (n <= 0) {
 		/* EINVAL: not with this kind of socket; a read will do. */
@@ -121,13 +123,19 @@ conn_splice_once(struct conns *conns, struct conn *conn)
 		return false;
 	}
 	conn_count_received(conns, conn, (size_t)n);
+	*moved += (size_t)n;
 	return conn_pass_pipe(conns, conn, conn_other(conns, conn), (size_t)n) &&
-	       n >= CONN_BULK_MIN_BYTES;
+	       conn_is_bulk(conns, conn);
 }
 
+/* Until nothing comes any more: while it is at it, its sender sends on, and what is done for one
+ * stream in a row is cheaper than the same in turns with others. */
 void
 conn_splice(struct conns *conns, struct conn *conn)
 {
-	for (unsigned i = 0; i < CONN_SPLICES && conn_splice_once(conns, conn); i++)
-		;
+	size_t moved = 0;
+
+	for (unsigned i = 0; i < CONN_TURN_SPLICES && moved < CONN_TURN_BYTES; i++)
+		if (!conn_splice_once(conns, conn, &moved))
+			return;
 }

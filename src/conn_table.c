@@ -64,6 +64,7 @@ conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
 	conns->count = conns->upstream_count = 0;
 	conns->lingering = 0;
 	conns->fd_end = 0;
+	conns->newcomer = NULL;
 	conns->table = lazy_alloc((size_t)capacity * sizeof(struct conn));
 	conns->links = lazy_alloc((size_t)capacity * sizeof(struct conn_link));
 	conns->proxied = lazy_alloc((size_t)capacity * sizeof(struct proxy_header));
@@ -99,19 +100,43 @@ conns_done(struct conns *conns)
 	}
 }
 
-/* What the set knows of it, 0: nothing, becomes what it is to know. */
-static int
-conn_begin_watch(struct conns *conns, int fd, const struct conn *as, uint32_t events)
+/* Its entry; it is not watched yet. NULL: fd is too high, and closed. */
+static struct conn *
+conn_place(struct conns *conns, int fd, const struct conn *as)
 {
 	struct conn *conn = &conns->table[fd];
-	uint32_t wanted = conn_wanted_events(as->flags);
+
+	if ((uint32_t)fd >= conns->capacity) {
+		(void)close(fd);
+		return NULL;
+	}
+	assert(conn->state == CONN_FREE);
+	if ((uint32_t)fd >= conns->fd_end)
+		conns->fd_end = (uint32_t)fd + 1;
+	conn->id = as->id;
+	conn->opened_usec = as->opened_usec;
+	conn->active = as->active;
+	conn->listener = as->listener;
+	conn->flags = as->flags;
+	conn_set_state(conns, conn, as->state);
+	return conn;
+}
+
+/* From here on it is watched; `events` are those for which it is already. CLOSE_NONE, or why it cannot
+ * be. */
+static enum close_reason
+conn_join(struct conns *conns, const struct conn *conn, uint32_t events)
+{
+	uint32_t wanted = conn_wanted_events(conn->flags);
+	int fd = conn_fd(conns, conn), r = 0;
 
 	if (!events)
-		return pollset_add(&conns->pollset, fd, conn->generation, wanted);
-	conn->generation = as->generation;
-	if (events == wanted)
-		return 0;
-	return pollset_change(&conns->pollset, fd, conn->generation, wanted);
+		r = pollset_add(&conns->pollset, fd, conn->generation, wanted);
+	else if (events != wanted)
+		r = pollset_change(&conns->pollset, fd, conn->generation, wanted);
+	if (r == 0)
+		return CLOSE_NONE;
+	return r == -ENOMEM ? CLOSE_NO_MEMORY : CLOSE_HANDOVER_FAILED;
 }
 
 struct conn *
@@ -124,28 +149,19 @@ struct conn *
 conn_enter_watched(struct conns *conns, int fd, const struct conn *as, uint32_t events,
 	enum close_reason *ret_reason)
 {
-	struct conn *conn = NULL;
-	int r = -EMFILE;
+	struct conn *conn = conn_place(conns, fd, as);
+	enum close_reason wrong = CLOSE_HANDOVER_FAILED;
 
-	if ((uint32_t)fd < conns->capacity) {
-		conn = &conns->table[fd];
-		assert(conn->state == CONN_FREE);
-		r = conn_begin_watch(conns, fd, as, events);
-	}
-	if (r < 0) {
-		(void)close(fd);
-		*ret_reason = r == -ENOMEM ? CLOSE_NO_MEMORY : CLOSE_HANDOVER_FAILED;
-		return NULL;
-	}
-	if ((uint32_t)fd >= conns->fd_end)
-		conns->fd_end = (uint32_t)fd + 1;
-	conn->id = as->id;
-	conn->opened_usec = as->opened_usec;
-	conn->active = as->active;
-	conn->listener = as->listener;
-	conn->flags = as->flags;
-	conn_set_state(conns, conn, as->state);
-	return conn;
+	if (conn && events)
+		conn->generation = as->generation;
+	if (conn)
+		wrong = conn_join(conns, conn, events);
+	if (wrong == CLOSE_NONE)
+		return conn;
+	if (conn)
+		conn_free(conns, conn);
+	*ret_reason = wrong;
+	return NULL;
 }
 
 static enum conn_state
@@ -168,22 +184,29 @@ conn_adopt(struct conns *conns, int fd, const struct conn_newcomer *newcomer)
 		.state = conn_first_state(listener, newcomer->proxied),
 	};
 	bool relayed = listener->service->relays && as.state == CONN_OPEN;
-	enum close_reason reason;
+	enum close_reason wrong;
 	struct conn *conn;
 
 	/* The client of a relay is not read from until there is somebody to send it on to. */
 	if (relayed)
 		as.flags = CONN_HELD;
-	conn = conn_enter(conns, fd, &as, &reason);
+	conn = conn_place(conns, fd, &as);
 	if (!conn) {
-		conns->closed(conns->context, newcomer->id, reason);
+		conns->closed(conns->context, newcomer->id, CLOSE_HANDOVER_FAILED);
 		return;
 	}
 	if (listener->service->relays)
 		conns->links[fd].server = newcomer->server;
+	conns->newcomer = conn;
 	if (relayed)
 		listener->service->open(conns, conn);
-	if (conn->id == newcomer->id)
+	conns->newcomer = NULL;
+	if (conn->id != newcomer->id)
+		return;
+	wrong = conn_join(conns, conn, 0);
+	if (wrong != CLOSE_NONE)
+		conn_close(conns, conn, wrong);
+	else
 		conn_set_timer(conns, conn);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "conn_private.h"
 #include "keepalive.h"
 #include "proxy_header.h"
@@ -127,51 +128,6 @@ conn_ask_server(struct conns *conns, struct conn *client, int error)
 	conns->ask(conns->context, client, &question);
 }
 
-void
-conn_connect(struct conns *conns, struct conn *client, uint16_t server)
-{
-	const struct conn_listener *listener = conn_listener(conns, client);
-	struct conn *upstream;
-	struct conn as = {
-		.id = client->id,
-		.opened_usec = conns->now_usec,
-		.active = wheel_tick(conns->now_usec),
-		.listener = client->listener,
-		.flags = CONN_UPSTREAM | CONN_WANTS_WRITE | CONN_HELD,
-		.state = CONN_CONNECTING,
-	};
-	enum close_reason reason;
-	int fd;
-
-	assert(server < UPSTREAM_MAX && !conn_other(conns, client));
-	conn_link(conns, client)->server = server;
-	fd = conn_begin_connect(listener, client->id, &conns->upstreams->items[server].address);
-	if (fd < 0) {
-		conn_count_server(conns, server, UPSTREAM_METRIC_CONNECT_FAILURES, 1);
-		conn_ask_server(conns, client, -fd);
-		return;
-	}
-	upstream = conn_enter(conns, fd, &as, &reason);
-	if (!upstream) {
-		conn_close(conns, client, reason);
-		return;
-	}
-	conn_link_up(conns, client, upstream);
-	conn_set_timer(conns, upstream);
-}
-
-void
-conn_connect_failed(struct conns *conns, struct conn *upstream, int error)
-{
-	struct conn *client = conn_other(conns, upstream);
-
-	conn_count_server(
-		conns, conn_link(conns, upstream)->server, UPSTREAM_METRIC_CONNECT_FAILURES, 1);
-	conn_free(conns, upstream);
-	conn_link(conns, client)->other = 0;
-	conn_ask_server(conns, client, error);
-}
-
 /* Tells the server who the client is, and whom it wanted. -ECONNRESET: both are closed. */
 static int
 conn_introduce(struct conns *conns, struct conn *client, struct conn *upstream)
@@ -191,24 +147,15 @@ conn_introduce(struct conns *conns, struct conn *client, struct conn *upstream)
 	return conn_write(conns, upstream, text, proxy_header_put(text, version, &header));
 }
 
-void
-conn_connected(struct conns *conns, struct conn *upstream)
+/* The two are together. It may close both. */
+static void
+conn_pair_up(struct conns *conns, struct conn *client, struct conn *upstream, uint64_t took_usec)
 {
-	struct conn *client = conn_other(conns, upstream);
 	uint16_t server = conn_link(conns, upstream)->server;
-	socklen_t length = sizeof(int);
 	uint8_t flags;
-	int error = 0;
 
-	(void)getsockopt(conn_fd(conns, upstream), SOL_SOCKET, SO_ERROR, &error, &length);
-	if (error) {
-		conn_connect_failed(conns, upstream, error);
-		return;
-	}
 	conn_count_server(conns, server, UPSTREAM_METRIC_CONNECTS, 1);
-	conn_count_server(conns, server, UPSTREAM_METRIC_CONNECT_USEC,
-		conns->now_usec - upstream->opened_usec);
-	conn_set_state(conns, upstream, CONN_OPEN);
+	conn_count_server(conns, server, UPSTREAM_METRIC_CONNECT_USEC, took_usec);
 	conn_set_timer(conns, upstream);
 	if (conn_introduce(conns, client, upstream) < 0)
 		return;
@@ -217,6 +164,88 @@ conn_connected(struct conns *conns, struct conn *upstream)
 		flags &= (uint8_t)~CONN_WANTS_WRITE;
 	if (conn_watch(conns, upstream, flags) == 0 && !upstream->out)
 		conn_release(conns, client);
+}
+
+void
+conn_connected(struct conns *conns, struct conn *upstream)
+{
+	struct conn *client = conn_other(conns, upstream);
+	socklen_t length = sizeof(int);
+	int error = 0;
+
+	(void)getsockopt(conn_fd(conns, upstream), SOL_SOCKET, SO_ERROR, &error, &length);
+	if (error) {
+		conn_connect_failed(conns, upstream, error);
+		return;
+	}
+	conn_set_state(conns, upstream, CONN_OPEN);
+	conn_pair_up(conns, client, upstream, conns->now_usec - upstream->opened_usec);
+}
+
+/* As one on this machine is when connect() returns. Who is new is not watched yet, so with that
+ * known neither of the two is ever watched for anything but what it is to be in the end. */
+static bool
+conn_is_connected(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+
+	return getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
+}
+
+void
+conn_connect(struct conns *conns, struct conn *client, uint16_t server)
+{
+	const struct conn_listener *listener = conn_listener(conns, client);
+	struct conn *upstream;
+	struct conn as = {
+		.id = client->id,
+		.opened_usec = conns->now_usec,
+		.active = wheel_tick(conns->now_usec),
+		.listener = client->listener,
+		.flags = CONN_UPSTREAM | CONN_WANTS_WRITE | CONN_HELD,
+		.state = CONN_CONNECTING,
+	};
+	uint64_t began_usec = clock_now_usec();
+	enum close_reason reason;
+	bool at_once;
+	int fd;
+
+	assert(server < UPSTREAM_MAX && !conn_other(conns, client));
+	conn_link(conns, client)->server = server;
+	fd = conn_begin_connect(listener, client->id, &conns->upstreams->items[server].address);
+	if (fd < 0) {
+		conn_count_server(conns, server, UPSTREAM_METRIC_CONNECT_FAILURES, 1);
+		conn_ask_server(conns, client, -fd);
+		return;
+	}
+	at_once = conns->newcomer == client && conn_is_connected(fd);
+	if (at_once) {
+		as.flags = CONN_UPSTREAM;
+		as.state = CONN_OPEN;
+	}
+	upstream = conn_enter(conns, fd, &as, &reason);
+	if (!upstream) {
+		conn_close(conns, client, reason);
+		return;
+	}
+	conn_link_up(conns, client, upstream);
+	if (at_once)
+		conn_pair_up(conns, client, upstream, clock_now_usec() - began_usec);
+	else
+		conn_set_timer(conns, upstream);
+}
+
+void
+conn_connect_failed(struct conns *conns, struct conn *upstream, int error)
+{
+	struct conn *client = conn_other(conns, upstream);
+
+	conn_count_server(
+		conns, conn_link(conns, upstream)->server, UPSTREAM_METRIC_CONNECT_FAILURES, 1);
+	conn_free(conns, upstream);
+	conn_link(conns, client)->other = 0;
+	conn_ask_server(conns, client, error);
 }
 
 void

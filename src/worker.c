@@ -48,6 +48,7 @@ worker_report_closed(struct worker *worker)
 	struct control_header header = {
 		.type = CONTROL_CLOSED, .count = (uint16_t)worker->n_closed};
 
+	worker_report_adopted(worker);
 	if (worker->n_closed > 0)
 		worker_send(worker, &header, worker->closed);
 	worker->n_closed = 0;

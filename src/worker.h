@@ -51,6 +51,8 @@ struct worker {
 	struct sweep recount;
 	struct sweep prepare; /* before it parks */
 	struct drain drain;
+	struct control_place adopted[WORKER_REPORT_MAX];
+	unsigned n_adopted;
 	struct control_closed closed[WORKER_REPORT_MAX];
 	unsigned n_closed;
 	struct control_peer peers[WORKER_REPORT_MAX];
@@ -110,9 +112,11 @@ void worker_on_prepare(void *context, struct conn *conn);
 void worker_on_prepare_slice(void *context, bool last);
 void worker_park(struct worker *worker);
 
-/* In worker_handover.c: takes connections, new and restored. */
+/* In worker_handover.c: takes connections, new and restored; the supervisor is told at the end of the
+ * turn, before anything else about them. */
 void worker_on_handover(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds);
+void worker_report_adopted(struct worker *worker);
 
 /* A record of the process before, and what it means here. */
 struct worker_parked {

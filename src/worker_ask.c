@@ -21,6 +21,7 @@ worker_send_asked(struct worker *worker, enum control_type type, struct worker_a
 void
 worker_send_asks(struct worker *worker)
 {
+	worker_report_adopted(worker);
 	worker_send_asked(worker, CONTROL_IDENTIFIED, &worker->identified);
 	worker_send_asked(worker, CONTROL_UNSERVED, &worker->unserved);
 }

@@ -92,12 +92,30 @@ worker_take(struct worker *worker, const struct control_handover *records, unsig
 }
 
 void
+worker_report_adopted(struct worker *worker)
+{
+	struct control_header header = {
+		.type = CONTROL_ADOPTED, .count = (uint16_t)worker->n_adopted};
+
+	if (worker->n_adopted > 0)
+		worker_send(worker, &header, worker->adopted);
+	worker->n_adopted = 0;
+}
+
+/* Each record of the message is confirmed, so that the supervisor knows what is still to be. */
+static void
+worker_confirm(struct worker *worker, const struct control_place *place)
+{
+	if (worker->n_adopted == WORKER_REPORT_MAX)
+		worker_report_adopted(worker);
+	worker->adopted[worker->n_adopted++] = *place;
+}
+
+void
 worker_on_handover(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds)
 {
 	const struct control_handover *records = message->records;
-	struct control_place places[FDPASS_FDS_MAX];
-	struct control_header header = {.type = CONTROL_ADOPTED};
 	unsigned n = message->header.count, n_fds = fds->n_fds;
 
 	assert(n <= FDPASS_FDS_MAX);
@@ -107,10 +125,11 @@ worker_on_handover(
 
 		if (!upstream)
 			worker_take(worker, records, n, fds, n_fds, i);
-		if (i < n_fds) /* of a server the supervisor keeps no place */
-			places[header.count++] = (struct control_place){
-				.id = upstream ? 0 : records[i].id, .fd = fds->fds[i]};
+		/* Of a server the supervisor keeps no place. */
+		worker_confirm(worker, &(struct control_place){
+					       .id = upstream || i >= n_fds ? 0 : records[i].id,
+					       .fd = i < n_fds ? fds->fds[i] : -1,
+				       });
 	}
-	worker_send(worker, &header, places);
 	drain_wake(&worker->drain);
 }

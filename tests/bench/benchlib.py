@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import dataclasses
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -28,6 +29,7 @@ TRAFFIC = BUILD / "tests" / "bench" / "traffic"
 
 HOST = "127.0.0.1"
 PORTS = range(20000, 32000)  # outside the range that outgoing connections are given
+NEXT_PORT = itertools.count(os.getpid() * 131)
 DEADLINE = 60  # seconds, for whatever ought to happen soon
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -98,10 +100,10 @@ def need(*programs):
 
 
 def free_port():
-    """A TCP port that is free now."""
-    start = os.getpid() * 131 % len(PORTS)
-    for i in range(len(PORTS)):
-        port = PORTS[(start + i) % len(PORTS)]
+    """A TCP port that is free, and was not given before: thousands of connections of the server
+    before may be in TIME_WAIT there, and the kernel looks at each while it seeks ports for others."""
+    for _ in PORTS:
+        port = PORTS[next(NEXT_PORT) % len(PORTS)]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("", port))
             return port

@@ -92,6 +92,41 @@ def test_a_burst_larger_than_the_descriptors_of_the_supervisor(gateway):
         assert one.closed_counts() == {}
 
 
+@pytest.mark.parametrize("clients", [1, 252, 253, 254])
+def test_who_comes_while_the_worker_is_busy_is_served_after(gateway, clients):
+    """The supervisor has them meanwhile, or the channel."""
+    one = gateway(config(workers=1))
+    (worker,) = one.worker_pids()
+    with stopped(worker):
+        with Crowd(one.address("echo"), 1) as first, Crowd(one.address("echo"), clients) as crowd:
+            one.wait_metric("connections_accepted_total", 1 + clients)
+            os.kill(worker, signal.SIGCONT)
+            for some in (first, crowd):
+                some.send(b"x")
+            assert crowd.pump_until(lambda: crowd.received == clients)
+            assert first.pump_until(lambda: first.received == 1)
+            assert one.workers()[0]["connections"] == 1 + clients
+    one.wait_connections(0)
+    assert one.closed_counts() == {"client_closed": 1 + clients}
+
+
+def test_who_did_not_arrive_does_not_hold_up_who_comes_then(gateway):
+    """The kernel drops descriptors for which a worker has no room."""
+    one = gateway(config(workers=1))
+    (worker,) = one.worker_pids()
+    used = {int(fd) for fd in os.listdir(f"/proc/{worker}/fd")}
+    set_descriptors(worker, next(fd for fd in itertools.count() if fd not in used))
+    with Crowd(one.address("echo"), 5) as crowd:
+        assert crowd.pump_until(lambda: crowd.closed_count == 5)
+        one.wait_connections(0)
+    assert one.closed_counts() == {"handover_failed": 5}
+    set_descriptors(worker, None)
+    with Crowd(one.address("echo"), 50) as crowd:
+        crowd.send(b"x")
+        assert crowd.pump_until(lambda: crowd.received == 50)
+        assert crowd.closed_count == 0
+
+
 @pytest.mark.parametrize("offset", [-1, 0, 1], ids=["below", "at", "above"])
 def test_full_workers_refuse(gateway, offset):
     one = gateway(config(workers=2), nofile=RESERVED + 50)

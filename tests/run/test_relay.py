@@ -249,6 +249,22 @@ def test_other_pairs_do_not_wait_for_a_slow_one(gateway, scripted):
         assert read_exactly(quick_behind, 5) == b"quick"
 
 
+def test_other_pairs_do_not_wait_for_a_fast_one(gateway, scripted):
+    """Which is moved on for as long as more comes, but not for ever."""
+    server = scripted()
+    one = gateway(relay(server, workers=1))
+    quick, quick_behind = pair(one, server)
+    fast, fast_behind = pair(one, server)
+    with quick, quick_behind, fast, fast_behind:
+        flood, drain = Flood(fast, 8 * VOLUME), Drain(fast_behind)
+        one.wait_metric("bytes_received_total", lambda moved: moved > VOLUME)
+        quick.sendall(b"quick")
+        assert read_exactly(quick_behind, 5) == b"quick"
+        moved = one.metric("bytes_received_total")
+        assert flood.result() == drain.result()
+        assert moved < 8 * VOLUME, "it was served while the other one went on"
+
+
 # Half-close.
 
 

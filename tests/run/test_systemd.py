@@ -390,7 +390,9 @@ def stop_starting_workers(gateway):
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     wait_for(gateway.health, bool)
-    if any(worker["state"] == "starting" for worker in gateway.workers()):
+    gateway.workers()  # what one of them said before it stopped has been read by the second time
+    starting = [worker["pid"] for worker in gateway.workers() if worker["state"] == "starting"]
+    if set(starting) & set(stopped):
         return stopped
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
