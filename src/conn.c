@@ -117,8 +117,6 @@ conn_fail(struct conns *conns, struct conn *conn, int error)
 	return -ECONNRESET;
 }
 
-#define CONN_UNREAD (CONN_PAUSED | CONN_HELD | CONN_EOF)
-
 /* A hang-up is told always: where nothing else is asked for, once and not until it is dealt with. */
 uint32_t
 conn_wanted_events(uint8_t flags)
@@ -482,7 +480,7 @@ conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
 	}
 	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(conn->flags & CONN_UNREAD)) {
 		if (conn_is_bulk(conns, conn))
-			conn_splice(conns, conn);
+			conn_put_off(conns, conn);
 		else
 			conn_read(conns, conn);
 	}

@@ -88,6 +88,13 @@ enum conn_link_flag {
 	CONN_LINK_EOF_FIRST = 1 << 1, /* of the two sides, this one ended first */
 	CONN_LINK_AWAITED = 1 << 2,   /* restored, and its other side is still to come */
 	CONN_LINK_BULK = 1 << 3,      /* so much comes from this side that it is spliced */
+	CONN_LINK_QUEUED = 1 << 4,    /* some of that has come, and waits for its turn */
+};
+
+/* Connections that are CONN_LINK_QUEUED, by fd, in a ring of `size` places; and some that were. */
+struct conn_bulk {
+	uint32_t *fds;
+	uint32_t size, first, n;
 };
 
 enum conn_message_flag {
@@ -213,7 +220,8 @@ struct conns {
 	const struct upstreams *upstreams;                          /* shared */
 	struct metrics *metrics;
 	struct metrics_slot *slot; /* this worker's */
-	int pipe[2];               /* for conn_splice(); empty between two calls */
+	int pipe[2];               /* for splices; empty between two */
+	struct conn_bulk bulk;     /* whose turn it is next */
 	uint64_t now_usec;         /* monotonic; read once a turn */
 	uint64_t queued_limit;     /* bytes in all workers' queues together */
 	uint8_t *scratch;

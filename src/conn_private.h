@@ -4,6 +4,9 @@
 
 #include "conn.h"
 
+/* It is not read from. */
+#define CONN_UNREAD (CONN_PAUSED | CONN_HELD | CONN_EOF)
+
 /* What a relayed connection has beside the table. */
 static inline struct conn_link *
 conn_link(const struct conns *conns, const struct conn *conn)
@@ -39,9 +42,11 @@ void conn_count_received(struct conns *conns, struct conn *conn, size_t n);
 void conn_count_sent(struct conns *conns, const struct conn *conn, size_t n);
 /* Input ended, by an end of file or an error (errno). */
 void conn_read_ended(struct conns *conns, struct conn *conn, int error);
-/* In conn_splice.c. Is it a relayed connection of which much comes? And: moves some of that on. */
+/* In conn_splice.c. Is it a relayed connection of which much comes? Then some of that will be moved
+ * on when others have had their turn: by conns_on_bulk(), pollset's callback. */
 bool conn_is_bulk(const struct conns *conns, const struct conn *conn);
-void conn_splice(struct conns *conns, struct conn *conn);
+void conn_put_off(struct conns *conns, struct conn *conn);
+void conns_on_bulk(void *context);
 /* A read that filled the buffer: from now on it is, if its protocols allow. */
 void conn_mark_bulk(struct conns *conns, struct conn *conn);
 

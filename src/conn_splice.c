@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #define CONN_BULK_MIN_BYTES 16384 /* a turn that begins with less is not bulk any more */
 /* Of one connection, before others get their turn: more than waits in its socket (tcp_rmem). */
 #define CONN_TURN_BYTES 8388608
+#define CONN_BULK_PLACES 16
 #define CONN_TURN_SPLICES 128
 #define CONN_SPLICE_FLAGS (SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
 
@@ -129,13 +131,76 @@ conn_splice_once(struct conns *conns, struct conn *conn, size_t *moved)
 }
 
 /* Until nothing comes any more: while it is at it, its sender sends on, and what is done for one
- * stream in a row is cheaper than the same in turns with others. */
-void
+ * stream in a row is cheaper than the same in turns with others. Returns how much it was. */
+static size_t
 conn_splice(struct conns *conns, struct conn *conn)
 {
 	size_t moved = 0;
 
 	for (unsigned i = 0; i < CONN_TURN_SPLICES && moved < CONN_TURN_BYTES; i++)
 		if (!conn_splice_once(conns, conn, &moved))
-			return;
+			break;
+	return moved;
+}
+
+static bool
+conn_bulk_grow(struct conn_bulk *bulk)
+{
+	uint32_t size = bulk->size > 0 ? 2 * bulk->size : CONN_BULK_PLACES;
+	uint32_t *fds = malloc(size * sizeof(*fds));
+
+	if (!fds)
+		return false;
+	for (uint32_t i = 0; i < bulk->n; i++)
+		fds[i] = bulk->fds[(bulk->first + i) % bulk->size];
+	free(bulk->fds);
+	*bulk = (struct conn_bulk){.fds = fds, .size = size, .n = bulk->n};
+	return true;
+}
+
+void
+conn_put_off(struct conns *conns, struct conn *conn)
+{
+	struct conn_bulk *bulk = &conns->bulk;
+	struct conn_link *link = conn_link(conns, conn);
+
+	if (link->flags & CONN_LINK_QUEUED)
+		return;
+	if (bulk->n == bulk->size && !conn_bulk_grow(bulk)) {
+		(void)conn_splice(conns, conn);
+		return;
+	}
+	bulk->fds[(bulk->first + bulk->n++) % bulk->size] = (uint32_t)conn_fd(conns, conn);
+	link->flags |= CONN_LINK_QUEUED;
+}
+
+/* The first of those who wait; NULL: it has gone, or is not read from just now. */
+static struct conn *
+conn_take_bulk(struct conns *conns)
+{
+	struct conn_bulk *bulk = &conns->bulk;
+	struct conn *conn = &conns->table[bulk->fds[bulk->first]];
+	struct conn_link *link = conn_link(conns, conn);
+	bool waits = link->flags & CONN_LINK_QUEUED;
+
+	bulk->first = (bulk->first + 1) % bulk->size;
+	bulk->n--;
+	link->flags &= (uint8_t)~CONN_LINK_QUEUED;
+	return waits && conn_is_bulk(conns, conn) && !(conn->flags & CONN_UNREAD) ? conn : NULL;
+}
+
+/* As much as one may have in a turn, of one or of several. Then whoever has little to say is asked
+ * again, so that it waits for no more than that, however many streams there are. */
+void
+conns_on_bulk(void *context)
+{
+	struct conns *conns = context;
+	size_t moved = 0;
+
+	while (conns->bulk.n > 0 && moved < CONN_TURN_BYTES) {
+		struct conn *conn = conn_take_bulk(conns);
+
+		if (conn)
+			moved += conn_splice(conns, conn);
+	}
 }

@@ -78,6 +78,7 @@ conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
 	iobuf_pool_init(&conns->iobufs);
 	conns->pollset.ready = conn_on_ready;
 	conns->pollset.begin = conns_on_batch;
+	conns->pollset.end = conns_on_bulk;
 	conns->pollset.distrusted = conns_on_distrusted;
 	conns->pollset.context = conns;
 	return pollset_init(&conns->pollset, base);
@@ -94,6 +95,7 @@ conns_done(struct conns *conns)
 	lazy_free(conns->proxied, (size_t)conns->capacity * sizeof(struct proxy_header));
 	free(conns->scratch);
 	free(conns->known);
+	free(conns->bulk.fds);
 	if (conns->pipe[0] >= 0) {
 		(void)close(conns->pipe[0]);
 		(void)close(conns->pipe[1]);

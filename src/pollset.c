@@ -42,6 +42,7 @@ pollset_on_ready(evutil_socket_t fd, short what, void *arg)
 				(uint32_t)(event->data.u64 >> 32), event->events);
 		}
 		pollset_count_stale(pollset, stale);
+		pollset->end(pollset->context);
 		if (n < POLLSET_BATCH)
 			return;
 	}

@@ -25,8 +25,10 @@ struct pollset {
 	/* Called for each ready descriptor. `events` are EPOLLIN and so on, epoll_ctl(2). False:
 	 * there is no such one (any more). */
 	bool (*ready)(void *context, int fd, uint32_t generation, uint32_t events);
-	/* Called before each batch: the time to read the clock. */
+	/* Called before each batch: the time to read the clock. And after it: the time for what can
+	 * wait for others. */
 	void (*begin)(void *context);
+	void (*end)(void *context);
 	/* An inherited set tells again and again of what is not there: the time for pollset_renew(). */
 	void (*distrusted)(void *context);
 	void *context;
