@@ -1,7 +1,9 @@
 """What tests/bench/relay measures, each at a proxy that has just been started."""
 
 import dataclasses
+import socket
 import statistics
+import struct
 import subprocess
 import time
 
@@ -11,6 +13,7 @@ from peers_lib import measures, relays
 
 GIB = 2**30
 CONNECT_RUNS = 5  # of a third of a second each: the median counts
+ANSWER_BYTES = 32
 STRAY = 8  # descriptors that were open for a moment when the empty server was looked at
 
 
@@ -47,7 +50,7 @@ def idle(peer, plan):
     return {"user": user / pairs}
 
 
-def run_traffic(server, direction, connections, amount):
+def run_traffic(server, direction, connections, amount, meanwhile=None):
     """The seconds that traffic says, and the CPU seconds of the server meanwhile."""
     process = subprocess.Popen(
         [benchlib.TRAFFIC, direction, benchlib.HOST]
@@ -60,7 +63,11 @@ def run_traffic(server, direction, connections, amount):
         if direction != "connect" and process.stdout.readline() != "READY\n":
             raise benchlib.BenchError(f"{server.name}: the streams cannot connect")
         cpu = benchlib.cpu_seconds(server.pids())
-        text, _ = process.communicate("\n", timeout=benchlib.DEADLINE)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        if meanwhile:
+            meanwhile(process)
+        text, _ = process.communicate(timeout=benchlib.DEADLINE)
         cpu = benchlib.cpu_seconds(server.pids()) - cpu
     finally:
         process.kill()
@@ -94,6 +101,32 @@ def down_one(peer, plan):
 
 def down_many(peer, plan):
     return flow(peer, plan, "down", "source", plan.streams)
+
+
+def ask(server, process):
+    """Asks the source for little, again and again, while the process runs: how long each took."""
+    waits = []
+    with socket.create_connection((benchlib.HOST, server.port), benchlib.DEADLINE) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while not waits or process.poll() is None:
+            begun = time.monotonic()
+            client.sendall(struct.pack("=Q", ANSWER_BYTES))
+            client.recv(ANSWER_BYTES, socket.MSG_WAITALL)
+            waits.append(time.monotonic() - begun)
+    return sorted(waits)
+
+
+def beside(peer, plan):
+    waits = []
+    with peer("source") as server:
+        run_traffic(
+            server, "down", plan.streams, 2 * plan.volume,
+            lambda process: waits.extend(ask(server, process)),
+        )  # fmt: skip
+    return {
+        "beside_p50": waits[len(waits) // 2] * 1e6,
+        "beside_p99": waits[len(waits) * 99 // 100] * 1e6,
+    }
 
 
 def connects(peer, plan):
@@ -149,7 +182,7 @@ def fixed_all(peer, plan):
 
 
 def workloads(peer):
-    result = [up_one, up_many, down_one, down_many, connects, echo_some, fixed_some]
+    result = [up_one, up_many, down_one, down_many, beside, connects, echo_some, fixed_some]
     if peer is not relays.Direct:
         result.insert(0, idle)
     if peer is not relays.SocketProxyd:  # it cannot hold so many
