@@ -17,13 +17,26 @@
 #include "keepalive.h"
 #include "proxy_header.h"
 
+/* The kernel tells of the end of a server on this machine; no probe is needed to find out. */
+static bool
+conn_is_near(const struct upstream_address *address)
+{
+	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&address->sa;
+	const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)&address->sa;
+
+	if (address->sa.ss_family == AF_INET)
+		return ntohl(ipv4->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+	return address->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&ipv6->sin6_addr);
+}
+
 static void
-conn_set_options(const struct conn_listener *listener, int fd)
+conn_set_options(
+	const struct conn_listener *listener, int fd, const struct upstream_address *address)
 {
 	int one = 1;
 
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (listener->keepalive_usec)
+	if (listener->keepalive_usec && !conn_is_near(address))
 		keepalive_set(fd, listener->keepalive_usec);
 }
 
@@ -72,7 +85,7 @@ conn_begin_connect(
 	if (fd < 0)
 		return -errno;
 	if (tcp)
-		conn_set_options(listener, fd);
+		conn_set_options(listener, fd, address);
 	r = conn_connect_from(listener, id, fd, address);
 	if (r == 0 || r == -EINPROGRESS)
 		return fd;
