@@ -9,11 +9,13 @@ N=$(((total_kib - spare_kib) / pair_kib))
 [ $N -le 1000000 ] || N=1000000
 
 install_debs ./debs/*.deb
-configure "\"workers\": 1, \"stop_timeout\": \"10m\", \"worker_timeout\": \"5m\""
-sed -i "s/\"heartbeat\".*/\"limits\": {\"connections\": $((N + 10))}/" "$CONF"
-mkdir -p /etc/systemd/system/millgate.service.d
+timeouts='"stop_timeout": "10m", "worker_timeout": "5m"'
+configure "\"workers\": 1, $timeouts, \"limits\": { \"connections\": $((N + 10)) }"
+sed -i 's/"heartbeat".*/"limits": {}/' "$CONF"
+mkdir -p /etc/systemd/system/{millgate,scenario}.service.d
 printf '[Service]\nTimeoutStopSec=15min\nTimeoutStartSec=15min\nWatchdogSec=0\n' \
 	>/etc/systemd/system/millgate.service.d/slow.conf
+printf '[Service]\nTimeoutStartSec=infinity\n' >/etc/systemd/system/scenario.service.d/slow.conf
 systemctl daemon-reload
 connect
 check "the first client starts it" eventually same 1 connections
@@ -22,7 +24,7 @@ check "... and more so for emulation" sysctl net.core.netdev_max_backlog=1000000
 exec {client}>&-
 check "nobody is connected" eventually same 0 connections
 
-millgate-bench --connections $N --processes 1 --source 127.1.0.0/16 --rate 2000 \
+millgate-bench --connections $N --source 127.1.0.0/16 --rate 2000 \
 	--connect-timeout 60s --hold --quiet \
 	--ready-file ready --json 127.0.0.1:7000 >bench.json &
 check "$N come up" eventually test -s ready
