@@ -479,6 +479,8 @@ supervisor_run(const char *conf_path, struct conf *conf)
 		supervisor_log_warnings(supervisor);
 		while (!(supervisor->stop && crew_running(&supervisor->crew) == 0))
 			event_base_loop(supervisor->base, EVLOOP_ONCE);
+		/* What was answered in the last turn, to who asked for an upgrade, is to be sent. */
+		(void)event_base_loop(supervisor->base, EVLOOP_NONBLOCK);
 		r = supervisor_pass_on(supervisor);
 		log_info(NULL, "stopped");
 	}
