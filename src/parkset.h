@@ -25,7 +25,7 @@ struct parkset_file {
 	struct parkfile file;
 	struct park_facts facts;
 	/* By record: enum close_reason, or of enum parkset_fate. The supervisor decides on them before
-	 * it forks; whoever takes the descriptors up notes in its own copy which have come. */
+	 * it forks, and notes in its own copy which descriptors have come to it. */
 	uint8_t *fates;
 	uint32_t n_kept, n_kept_fds; /* clients, and the descriptors that they need */
 	bool whole;                  /* one worker takes it up as it is */
