@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "crew_private.h"
 #include "log.h"
+#include "precedence.h"
 #include "roster.h"
 #include "tune.h"
 #include "worker.h"
@@ -119,6 +120,7 @@ static void __attribute__((noreturn)) crew_be_worker(struct crew_member *member,
 	(void)close_range(CREW_CHANNEL_FD + 1, ~0u, 0);
 	snprintf(name, sizeof(name), "millgated:%u", member->index);
 	(void)prctl(PR_SET_NAME, name);
+	precedence_restore();
 	exit(callbacks.run(callbacks.context, member->index, channel_fd));
 }
 

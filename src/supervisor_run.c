@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "notify.h"
 #include "park_store.h"
+#include "precedence.h"
 #include "supervisor_private.h"
 #include "tune_facts.h"
 #include "worker.h"
@@ -45,6 +46,7 @@ supervisor_say_ready(struct supervisor *supervisor)
 		supervisor->crew.n_up < supervisor->crew.n_members)
 		return;
 	supervisor->ready = true;
+	precedence_yield();
 	supervisor_format_status(supervisor, supervisor->status, sizeof(supervisor->status));
 	notify_ready(supervisor->status);
 	log_info(NULL, "ready: %u workers, up to %" PRIu64 " connections",
@@ -107,6 +109,7 @@ supervisor_begin_stop(struct supervisor *supervisor, enum supervisor_stop stop)
 	struct timeval wait = clock_timeval(supervisor->conf->stop_timeout);
 
 	supervisor->stop = stop;
+	precedence_restore();
 	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_STOP);
 	if (stop != SUPERVISOR_STOP_CLOSE) {
 		admin_halt(supervisor->admin);

@@ -22,6 +22,7 @@ check "it runs as its user, and its workers do" same millgate \
 	sh -c "ps -o user= -p $(main_pid),$(workers | paste -sd,) | sort -u"
 check "it has no capability" same 0000000000000000 \
 	sed -n 's/^CapBnd:[[:space:]]*//p' "/proc/$(main_pid)/status"
+check "its supervisor yields to its workers" eventually says 'SCHED_BATCH$' chrt -p "$(main_pid)"
 check "its files are as many as this machine lets it have" same "$(ulimit -Hn)" \
 	sed -n 's/^Max open files *\([0-9]*\) .*/\1/p' "/proc/$(main_pid)/limits"
 check "its exposure is at most 1.5" \
