@@ -66,13 +66,15 @@ def prepared(comparison, options):
 
 
 def one_round(comparison, peers, plan, number):
-    """The figures of a round by label."""
+    """The figures of a round by label. What is compared is measured in succession: a machine that is
+    slow for a minute is so for all."""
     shift = number % len(peers)
     measured = {peer.label: {} for peer in peers}
-    for peer in peers[shift:] + peers[:shift]:
-        for workload in comparison.workloads(peer):
-            benchlib.progress(f"round {number + 1}: {peer.label}, {workload.__name__}")
-            measured[peer.label].update(workload(peer, plan))
+    for workload in dict.fromkeys(one for peer in peers for one in comparison.workloads(peer)):
+        for peer in peers[shift:] + peers[:shift]:
+            if workload in comparison.workloads(peer):
+                benchlib.progress(f"round {number + 1}: {workload.__name__}, {peer.label}")
+                measured[peer.label].update(workload(peer, plan))
     return measured
 
 
