@@ -239,10 +239,20 @@ conn_enqueue(struct conns *conns, struct conn *conn, const struct iovec *vectors
 	return 0;
 }
 
+/* One piece, as most are, costs less by itself. */
+static ssize_t
+conn_send_vectors(int fd, const struct iovec *vectors, int n)
+{
+	const struct msghdr header = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)n};
+
+	if (n == 1)
+		return send(fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 int
 conn_write_vectors(struct conns *conns, struct conn *conn, const struct iovec *vectors, int n)
 {
-	const struct msghdr header = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)n};
 	size_t length = 0;
 	ssize_t sent = 0;
 
@@ -250,7 +260,7 @@ conn_write_vectors(struct conns *conns, struct conn *conn, const struct iovec *v
 		length += vectors[i].iov_len;
 	if (!conn->out) {
 		do
-			sent = sendmsg(conn_fd(conns, conn), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+			sent = conn_send_vectors(conn_fd(conns, conn), vectors, n);
 		while (sent < 0 && errno == EINTR);
 		if (sent < 0 && errno != EAGAIN)
 			return conn_fail(conns, conn, errno);
@@ -352,11 +362,9 @@ static void
 conn_flush(struct conns *conns, struct conn *conn)
 {
 	struct iovec vectors[CONN_WRITE_VECTORS];
-	struct msghdr header = {.msg_iov = vectors};
-	ssize_t n;
+	int filled = (int)iobuf_peek(conn->out, vectors, CONN_WRITE_VECTORS);
+	ssize_t n = conn_send_vectors(conn_fd(conns, conn), vectors, filled);
 
-	header.msg_iovlen = (size_t)iobuf_peek(conn->out, vectors, CONN_WRITE_VECTORS);
-	n = sendmsg(conn_fd(conns, conn), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			(void)conn_fail(conns, conn, errno);
