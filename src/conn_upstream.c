@@ -6,9 +6,11 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,13 +31,28 @@ conn_is_near(const struct upstream_address *address)
 	return address->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&ipv6->sin6_addr);
 }
 
-static void
-conn_set_options(
-	const struct conn_listener *listener, int fd, const struct upstream_address *address)
+/* Is there something to send as soon as the server is there? Of a WebSocket it may be half the head of a
+ * frame, which has to wait. */
+static bool
+conn_has_spoken(const struct conn_listener *listener, int client_fd)
 {
-	int one = 1;
+	int bytes = 0;
+
+	if (listener->send_proxy)
+		return true;
+	return listener->proto->plain && ioctl(client_fd, SIOCINQ, &bytes) == 0 && bytes > 0;
+}
+
+static void
+conn_set_options(const struct conn_listener *listener, int client_fd, int fd,
+	const struct upstream_address *address)
+{
+	int zero = 0, one = 1;
 
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	/* The first bytes bring the ACK of the handshake along, which then is no packet of its own. */
+	if (conn_has_spoken(listener, client_fd))
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &zero, sizeof(zero));
 	if (listener->keepalive_usec && !conn_is_near(address))
 		keepalive_set(fd, listener->keepalive_usec);
 }
@@ -75,8 +92,8 @@ conn_connect_from(const struct conn_listener *listener, uint64_t id, int fd,
 
 /* A socket on its way to the server, or -errno. */
 static int
-conn_begin_connect(
-	const struct conn_listener *listener, uint64_t id, const struct upstream_address *address)
+conn_begin_connect(const struct conn_listener *listener, uint64_t id, int client_fd,
+	const struct upstream_address *address)
 {
 	bool tcp = address->sa.ss_family != AF_UNIX;
 	int fd = socket(address->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -85,7 +102,7 @@ conn_begin_connect(
 	if (fd < 0)
 		return -errno;
 	if (tcp)
-		conn_set_options(listener, fd, address);
+		conn_set_options(listener, client_fd, fd, address);
 	r = conn_connect_from(listener, id, fd, address);
 	if (r == 0 || r == -EINPROGRESS)
 		return fd;
@@ -226,7 +243,8 @@ conn_connect(struct conns *conns, struct conn *client, uint16_t server)
 
 	assert(server < UPSTREAM_MAX && !conn_other(conns, client));
 	conn_link(conns, client)->server = server;
-	fd = conn_begin_connect(listener, client->id, &conns->upstreams->items[server].address);
+	fd = conn_begin_connect(listener, client->id, conn_fd(conns, client),
+		&conns->upstreams->items[server].address);
 	if (fd < 0) {
 		conn_count_server(conns, server, UPSTREAM_METRIC_CONNECT_FAILURES, 1);
 		conn_ask_server(conns, client, -fd);

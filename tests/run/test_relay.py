@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import os
 import socket
+import struct
 import threading
 
 import pytest
 
 from clients import connect, half_close, is_closed, read_all, read_exactly, reset
-from gateway import wait_for
+from gateway import stopped, wait_for
 from relay_clients import PATIENCE, SMALL_BUFFER, fill, read_pattern
 from servers import Scripted, relay, upstreams, wait_upstream
 from streams import PERIOD, Streams, pattern
@@ -100,6 +101,42 @@ def test_bytes_go_both_ways(linked):
     one.wait_listener("relay", "bytes_received_total", 8)
     assert one.metric("connections_current") == 1, "a pair counts once"
     assert one.workers()[0]["connections"] + one.workers()[1]["connections"] == 1
+
+
+def packets_received(sock):
+    """tcpi_segs_in of struct tcp_info."""
+    return struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144), 140)[0]
+
+
+def test_early_bytes_take_the_end_of_the_handshake_along(gateway, scripted):
+    """Who has spoken before there is a server costs that a packet less."""
+    server = scripted()
+    one = gateway(relay(server))
+    client, behind = pair(one, server)
+    with client, behind:
+        client.sendall(b"late")
+        assert read_exactly(behind, 4) == b"late"
+        usual = packets_received(behind)
+    one.wait_connections(0)
+    with stopped(one.pid):
+        client = connect(one.address("relay"))
+        client.sendall(b"early")
+    with client, server.accept() as behind:
+        assert read_exactly(behind, 5) == b"early"
+        assert packets_received(behind) == usual - 1
+
+
+def test_a_header_takes_the_end_of_the_handshake_along(gateway, scripted):
+    server = scripted()
+    one = gateway(relay(server))
+    client, behind = pair(one, server)
+    with client, behind:
+        usual = packets_received(behind)
+    one.reload(listeners={"relay": {"upstream": {"send_proxy": "v1"}}})
+    client, behind = pair(one, server)
+    with client, behind:
+        assert behind.recv(6) == b"PROXY "
+        assert packets_received(behind) == usual
 
 
 def test_nobody_waits_for_more_bytes(linked):
