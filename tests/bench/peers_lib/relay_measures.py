@@ -12,7 +12,7 @@ import benchlib
 from peers_lib import measures, relays
 
 GIB = 2**30
-CONNECT_RUNS = 5  # of a third of a second each: the median counts
+CONNECT_RUNS = 9  # of a third of a second each: the median counts
 ANSWER_BYTES = 32
 STRAY = 8  # descriptors that were open for a moment when the empty server was looked at
 
