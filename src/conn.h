@@ -28,6 +28,7 @@
 #include "pollset.h"
 #include "proxy_header.h"
 #include "upstream.h"
+#include "upstream_source.h"
 #include "wheel.h"
 
 enum conn_flag {
@@ -181,8 +182,7 @@ struct conn_listener {
 	uint64_t connect_timeout_usec;
 	uint64_t keepalive_usec;                /* of connections to servers; 0: none */
 	unsigned send_proxy;                    /* version of the PROXY header for them; 0: none */
-	const struct upstream_address *sources; /* where they come from; borrowed */
-	size_t n_sources;
+	const struct upstream_sources *sources; /* where they come from; borrowed */
 };
 
 /* What the supervisor is asked about a client. */

@@ -6,11 +6,9 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,11 +34,11 @@ conn_is_near(const struct upstream_address *address)
 static bool
 conn_has_spoken(const struct conn_listener *listener, int client_fd)
 {
-	int bytes = 0;
+	char first;
 
 	if (listener->send_proxy)
 		return true;
-	return listener->proto->plain && ioctl(client_fd, SIOCINQ, &bytes) == 0 && bytes > 0;
+	return listener->proto->plain && recv(client_fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 static void
@@ -57,39 +55,6 @@ conn_set_options(const struct conn_listener *listener, int client_fd, int fd,
 		keepalive_set(fd, listener->keepalive_usec);
 }
 
-static int
-conn_connect_to(int fd, const struct upstream_address *address)
-{
-	return connect(fd, (const struct sockaddr *)&address->sa, address->length) < 0 ? -errno : 0;
-}
-
-/* From the first of our addresses that has a port left for this server: an address may have one
- * connection from each of its ports to each server (IP_BIND_ADDRESS_NO_PORT, ip(7)). Without one of
- * the server's family it is the kernel that chooses. */
-static int
-conn_connect_from(const struct conn_listener *listener, uint64_t id, int fd,
-	const struct upstream_address *address)
-{
-	size_t first = listener->n_sources > 0 ? conn_spread(id) % listener->n_sources : 0;
-	int one = 1, r = -EADDRNOTAVAIL;
-	bool chosen = false;
-
-	for (size_t i = 0; i < listener->n_sources && r == -EADDRNOTAVAIL; i++) {
-		const struct upstream_address *from =
-			&listener->sources[(first + i) % listener->n_sources];
-
-		if (from->sa.ss_family != address->sa.ss_family)
-			continue;
-		chosen = true;
-		(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-		if (bind(fd, (const struct sockaddr *)&from->sa, from->length) < 0)
-			r = -errno;
-		else
-			r = conn_connect_to(fd, address);
-	}
-	return chosen ? r : conn_connect_to(fd, address);
-}
-
 /* A socket on its way to the server, or -errno. */
 static int
 conn_begin_connect(const struct conn_listener *listener, uint64_t id, int client_fd,
@@ -103,7 +68,7 @@ conn_begin_connect(const struct conn_listener *listener, uint64_t id, int client
 		return -errno;
 	if (tcp)
 		conn_set_options(listener, client_fd, fd, address);
-	r = conn_connect_from(listener, id, fd, address);
+	r = upstream_sources_connect(listener->sources, conn_spread(id), fd, address);
 	if (r == 0 || r == -EINPROGRESS)
 		return fd;
 	(void)close(fd);

@@ -136,13 +136,14 @@ upstream_check_connect(struct upstream_check_slot *slot)
 {
 	const struct upstream_address *address =
 		&slot->check->upstreams->items[slot->number].address;
-	const struct timeval timeout = clock_timeval(upstream_check_policy(slot)->timeout_usec);
+	const struct upstream_check_policy *policy = upstream_check_policy(slot);
+	const struct timeval timeout = clock_timeval(policy->timeout_usec);
 	int fd = socket(address->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int error;
 
 	if (fd < 0)
 		return errno;
-	error = connect(fd, (const struct sockaddr *)&address->sa, address->length) < 0 ? errno : 0;
+	error = -upstream_sources_connect(&policy->sources, slot->number, fd, address);
 	if (error == EINPROGRESS) {
 		(void)event_assign(&slot->event, slot->check->base, fd, EV_WRITE,
 			upstream_check_on_event, slot);
@@ -214,6 +215,8 @@ upstream_check_done(struct upstream_check *check)
 		upstream_check_stop(&check->slots[i]);
 	free(check->slots);
 	check->slots = NULL;
+	for (unsigned i = 0; i < UPSTREAM_LISTENERS_MAX; i++)
+		upstream_sources_set(&check->policies[i].sources, NULL, 0);
 }
 
 /* At once if it is new; who is checked already may have another interval now. */

@@ -15,11 +15,13 @@
 #include "log.h"
 #include "metrics.h"
 #include "upstream.h"
+#include "upstream_source.h"
 
 /* Of a listener; interval 0: its servers are not checked. */
 struct upstream_check_policy {
 	uint64_t interval_usec;
 	uint64_t timeout_usec;
+	struct upstream_sources sources; /* where connects come from, as those of clients do */
 };
 
 struct upstream_check_slot; /* a server's */

@@ -235,12 +235,13 @@ upstream_watch_set_policy(
 		.fall = (unsigned)conf->upstream_health_fall,
 		.checked = conf->upstream_health_interval != 0,
 	};
+	struct upstream_check_policy *check = &watch->check.policies[listener];
 
 	upstreams_set_policy(watch->upstreams, listener, &policy);
-	watch->check.policies[listener] = (struct upstream_check_policy){
-		.interval_usec = conf->upstream_health_interval,
-		.timeout_usec = conf->upstream_health_timeout,
-	};
+	check->interval_usec = conf->upstream_health_interval;
+	check->timeout_usec = conf->upstream_health_timeout;
+	upstream_sources_set(
+		&check->sources, conf->upstream_sources.items, conf->upstream_sources.n);
 }
 
 /* What was checked with the configuration can be read, and there is room for all names. */

@@ -13,6 +13,7 @@
 #include "drain.h"
 #include "parkset.h"
 #include "sweep.h"
+#include "upstream_source.h"
 #include "ws_handshake.h"
 
 #define WORKER_TICK_USEC 1000000 /* how often a worker shows that it lives, or more often: */
@@ -44,7 +45,7 @@ struct worker {
 	struct conns conns;
 	const struct upstreams *upstreams; /* shared */
 	struct ws_policy ws_policies[CONF_LISTENERS_MAX];
-	struct upstream_address *sources[CONF_LISTENERS_MAX]; /* upstream.source_addresses */
+	struct upstream_sources sources[CONF_LISTENERS_MAX]; /* upstream.source_addresses */
 	struct event *tick_event, *wheel_event;
 	uint64_t wheel_armed_usec; /* what wheel_event is set to; 0: nothing */
 	struct sweep retime;       /* after a reload */

@@ -15,7 +15,6 @@
 #include "service_echo.h"
 #include "service_hold.h"
 #include "service_relay.h"
-#include "upstream_name.h"
 #include "worker.h"
 
 static const struct service_ops *const SERVICES[] = {
@@ -50,21 +49,6 @@ static struct ws_texts
 worker_texts(const struct conf_texts *from)
 {
 	return (struct ws_texts){.items = from->items, .n = from->n};
-}
-
-/* NULL: there are none, or no memory, and the kernel chooses. */
-static struct upstream_address *
-worker_sources(const struct conf_texts *texts)
-{
-	struct upstream_address *sources;
-
-	if (texts->n == 0)
-		return NULL;
-	sources = calloc(texts->n, sizeof(*sources));
-	for (size_t i = 0; sources && i < texts->n; i++)
-		if (upstream_parse_source(texts->items[i], &sources[i], NULL) < 0)
-			sources[i].length = 0; /* no configuration that was checked has one */
-	return sources;
 }
 
 /* How the servers behind a listener are treated. */
@@ -113,30 +97,21 @@ worker_apply_listener(struct worker *worker, size_t i)
 		.proxy_timeout_usec = from->proxy_timeout,
 		.keepalive_usec = from->keepalive,
 		.send_proxy = from->upstream_send_proxy, /* the words are off, v1 and v2 */
-		.sources = worker->sources[i],
-		.n_sources = worker->sources[i] ? from->upstream_sources.n : 0,
+		.sources = &worker->sources[i],
 	};
 	worker->conns.upstream_sides[i] = worker_upstream_side(from);
-}
-
-static void
-worker_free_sources(struct worker *worker)
-{
-	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
-		free(worker->sources[i]);
-		worker->sources[i] = NULL;
-	}
 }
 
 void
 worker_apply_conf(struct worker *worker)
 {
 	worker_set_tick(worker);
-	worker_free_sources(worker);
 	log_set_level((enum log_level)worker->conf->log_level);
 	worker->conns.queued_limit = worker->conf->queued_total;
 	for (size_t i = 0; i < worker->conf->n_listeners; i++) {
-		worker->sources[i] = worker_sources(&worker->conf->listeners[i].upstream_sources);
+		const struct conf_texts *sources = &worker->conf->listeners[i].upstream_sources;
+
+		upstream_sources_set(&worker->sources[i], sources->items, sources->n);
 		worker_apply_listener(worker, i);
 	}
 }
@@ -144,6 +119,7 @@ worker_apply_conf(struct worker *worker)
 void
 worker_conf_done(struct worker *worker)
 {
-	worker_free_sources(worker);
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
+		upstream_sources_set(&worker->sources[i], NULL, 0);
 	conf_free(worker->conf);
 }

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from clients import Crowd, connect, half_close, is_closed, read_exactly, reset
-from gateway import wait_for
+from gateway import DEADLINE, wait_for
 from relay_clients import SMALL_BUFFER, fill, greeting, read_pattern, visit
 from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstream
 
@@ -158,6 +158,30 @@ def test_connections_come_from_the_addresses_of_the_pool(gateway, scripted):
     wait_for(lambda: sources(1), {"127.0.0.7"})
     one.reload(listeners={"relay": {"upstream": {"source_addresses": []}}})
     wait_for(lambda: sources(1), {"127.0.0.1"})
+
+
+def test_checks_come_from_the_addresses_of_the_pool(gateway, scripted):
+    server = scripted()
+    one = gateway(relay(server, source_addresses=["127.0.0.5"], health=QUICK))
+    server.listener.settimeout(DEADLINE)
+
+    def source():
+        sock, peer = server.listener.accept()
+        sock.close()
+        return peer[0]
+
+    assert source() == "127.0.0.5"
+    one.reload(listeners={"relay": {"upstream": {"source_addresses": ["127.0.0.7"]}}})
+    wait_for(source, "127.0.0.7")
+    one.reload(listeners={"relay": {"upstream": {"source_addresses": []}}})
+    wait_for(source, "127.0.0.1")
+
+
+def test_a_check_that_its_own_side_prevents_says_nothing_about_the_server(gateway, scripted):
+    server = scripted()
+    one = gateway(relay(server, source_addresses=["192.0.2.1"], health=QUICK))
+    one.wait_log("cannot check servers: Cannot assign requested address")
+    assert upstreams(one)[server.target]["state"] == "up"
 
 
 def test_a_pool_does_not_concern_unix_sockets(gateway, echoes, tmp_path):

@@ -1,0 +1,33 @@
+/*
+ * upstream_source: the addresses that connections to servers come from (upstream.source_addresses).
+ *
+ * Process: both; workers connect clients, the supervisor checks.
+ */
+#ifndef MILLGATE_UPSTREAM_SOURCE_H
+#define MILLGATE_UPSTREAM_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "upstream_name.h"
+
+struct upstream_sources {
+	struct upstream_address *items;
+	size_t n; /* 0: the kernel chooses */
+};
+
+/* In place of those before: these, as a configuration that was checked has them. Without memory for
+ * them there are none. */
+void upstream_sources_set(
+	struct upstream_sources *sources, const char *const *texts, size_t n_texts);
+
+/*
+ * Connects the socket: from the `first` of the sources (modulo their number), or the next one that
+ * has a port left for this server: an address may have one connection from each of its ports to each
+ * server (IP_BIND_ADDRESS_NO_PORT, ip(7)). Without one of the server's family the kernel chooses.
+ * 0, or -errno as connect(2) and bind(2) have it.
+ */
+int upstream_sources_connect(const struct upstream_sources *sources, uint64_t first, int fd,
+	const struct upstream_address *server) MG_MUST_CHECK;
+
+#endif
