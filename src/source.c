@@ -10,6 +10,7 @@
 
 #include "lazy.h"
 
+#define SOURCE_CHAIN_MAX 2u /* on average: beyond it there are more heads */
 /* One page of chain heads to begin with. */
 #define SOURCE_HEADS_BITS_MIN 10
 #define SOURCE_HEADS_BITS_MAX 31
@@ -197,7 +198,7 @@ source_add(struct source_table *table, struct source_key key)
 
 	if (handle == SOURCE_NONE)
 		return SOURCE_NONE;
-	if (table->size >= 1u << table->heads_bits)
+	if (table->size >= SOURCE_CHAIN_MAX << table->heads_bits)
 		source_grow_heads(table);
 	head = source_head(table, table->heads, table->heads_bits, key);
 	table->entries[handle] = (struct source_entry){

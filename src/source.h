@@ -3,7 +3,7 @@
  *
  * Process: S. Pure. A source is the network of `ipv4_prefix` or `ipv6_prefix` bits that holds the
  * client's address. Entries live in parallel arrays, paid for as touched: 16 bytes a source with
- * an IPv4 address or an IPv6 prefix up to 64, 24 otherwise, and about 8 for the hash chains.
+ * an IPv4 address or an IPv6 prefix up to 64, 24 otherwise, and 2 to 4 for the hash chains.
  */
 #ifndef MILLGATE_SOURCE_H
 #define MILLGATE_SOURCE_H
