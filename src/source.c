@@ -13,7 +13,7 @@
 #define SOURCE_CHAIN_MAX 2u /* on average: beyond it there are more heads */
 /* One page of chain heads to begin with. */
 #define SOURCE_HEADS_BITS_MIN 10
-#define SOURCE_HEADS_BITS_MAX 31
+#define SOURCE_HEADS_BITS_MAX 30
 
 /* Upper half of `hi` in the key of an IPv4 network. As an IPv6 network it would lie in 0000::/8,
  * which is reserved (RFC 4291 section 2.4): no client has such an address. */
