@@ -387,24 +387,6 @@ upstreams_connect_failed(
 	return policy->checked ? upstream_count_result(upstream, policy, false) : UPSTREAM_SAME;
 }
 
-uint16_t
-upstreams_find(
-	const struct upstreams *upstreams, unsigned listener, const char *name, const char *address)
-{
-	char text[UPSTREAM_ADDRESS_TEXT_MAX];
-
-	assert(listener < UPSTREAM_LISTENERS_MAX);
-	for (unsigned i = 0; i < upstreams->n_members[listener]; i++) {
-		uint16_t number = upstreams->members[listener][i];
-		const struct upstream *upstream = &upstreams->items[number];
-
-		if (strcmp(upstream->name, name) == 0 &&
-			strcmp(upstream_format(upstream, text), address) == 0)
-			return number;
-	}
-	return UPSTREAM_NONE;
-}
-
 const char *
 upstream_format(const struct upstream *upstream, char buf[static UPSTREAM_ADDRESS_TEXT_MAX])
 {

@@ -136,11 +136,6 @@ upstream_is_up(const struct upstream *upstream)
 	return upstream->in_use && upstream->wanted && !upstream->disabled && !upstream->down;
 }
 
-/* The server with this name and address, as upstream_format() writes it, of the listener;
- * UPSTREAM_NONE: there is none. */
-uint16_t upstreams_find(const struct upstreams *upstreams, unsigned listener, const char *name,
-	const char *address);
-
 /* Its address: "192.0.2.1:8080", "[2001:db8::1]:8080", "unix:/run/app.sock". Returns buf. */
 const char *upstream_format(
 	const struct upstream *upstream, char buf[static UPSTREAM_ADDRESS_TEXT_MAX]);

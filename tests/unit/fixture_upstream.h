@@ -31,6 +31,25 @@ count_fresh(void *context, uint16_t number)
 	(*n)++;
 }
 
+/* The number of the server with this name and address, as upstream_format() writes it; or
+ * UPSTREAM_NONE. */
+static inline uint16_t
+find_server(
+	const struct upstreams *upstreams, unsigned listener, const char *name, const char *address)
+{
+	char text[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	for (unsigned i = 0; i < upstreams->n_members[listener]; i++) {
+		uint16_t number = upstreams->members[listener][i];
+		const struct upstream *upstream = &upstreams->items[number];
+
+		if (strcmp(upstream->name, name) == 0 &&
+			strcmp(upstream_format(upstream, text), address) == 0)
+			return number;
+	}
+	return UPSTREAM_NONE;
+}
+
 /* Adds a server with its address as its name; the number. */
 static inline uint16_t
 add_server(struct upstreams *upstreams, unsigned listener, const char *text)
@@ -42,7 +61,7 @@ add_server(struct upstreams *upstreams, unsigned listener, const char *text)
 				 upstreams, listener, text, &address, 1, count_fresh, &n_fresh),
 		0);
 	assert_int_equal(n_fresh, 1);
-	return upstreams_find(upstreams, listener, text, text);
+	return find_server(upstreams, listener, text, text);
 }
 
 /* With `n` servers of listener 0 at 192.0.2.1:9000 and on, of which the numbers are 0 and on. */

@@ -380,7 +380,7 @@ a_worker_sees_and_cannot_change(void **state)
 	pid = fork();
 	if (pid == 0) {
 		upstreams_inherit(upstreams);
-		while (upstreams_find(upstreams, 0, "192.0.2.1:9000", "192.0.2.1:9000") ==
+		while (find_server(upstreams, 0, "192.0.2.1:9000", "192.0.2.1:9000") ==
 			UPSTREAM_NONE)
 			usleep(1000);
 		_exit(0);

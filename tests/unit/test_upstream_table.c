@@ -28,10 +28,10 @@ a_name_is_a_server_for_each_of_its_addresses(void **state)
 	/* One that is named twice is one. */
 	assert_int_equal(set_addresses(upstreams, 3, texts, &n_fresh), 0);
 	assert_int_equal(n_fresh, 2);
-	assert_int_equal(upstreams_find(upstreams, 0, APP, "[2001:db8::1]:9000"), 1);
-	assert_int_equal(upstreams_find(upstreams, 0, APP, "[2001:db8::2]:9000"), UPSTREAM_NONE);
-	assert_int_equal(upstreams_find(upstreams, 0, "app", "192.0.2.1:9000"), UPSTREAM_NONE);
-	assert_int_equal(upstreams_find(upstreams, 1, APP, "192.0.2.1:9000"), UPSTREAM_NONE);
+	assert_int_equal(find_server(upstreams, 0, APP, "[2001:db8::1]:9000"), 1);
+	assert_int_equal(find_server(upstreams, 0, APP, "[2001:db8::2]:9000"), UPSTREAM_NONE);
+	assert_int_equal(find_server(upstreams, 0, "app", "192.0.2.1:9000"), UPSTREAM_NONE);
+	assert_int_equal(find_server(upstreams, 1, APP, "192.0.2.1:9000"), UPSTREAM_NONE);
 	assert_string_equal(upstream_format(&upstreams->items[1], text), "[2001:db8::1]:9000");
 	assert_string_equal(upstreams->items[1].name, APP);
 	upstreams_free(upstreams);
@@ -67,14 +67,14 @@ an_address_that_comes_back_meanwhile_is_the_same_server(void **state)
 
 	(void)state;
 	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
-	number = upstreams_find(upstreams, 0, APP, both[0]);
+	number = find_server(upstreams, 0, APP, both[0]);
 	upstreams_count(upstreams, number);
 	upstreams->items[number].disabled = true;
 	assert_int_equal(set_addresses(upstreams, 1, both + 1, &n_fresh), 0);
 	assert_false(upstreams->items[number].wanted);
 	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
 	assert_int_equal(n_fresh, 0);
-	assert_int_equal(upstreams_find(upstreams, 0, APP, both[0]), number);
+	assert_int_equal(find_server(upstreams, 0, APP, both[0]), number);
 	assert_true(upstreams->items[number].wanted && upstreams->items[number].disabled);
 	assert_int_equal(upstreams->items[number].connections, 1);
 	/* One without connections is another one when it comes back. */
@@ -102,8 +102,8 @@ a_name_does_not_touch_the_servers_of_another(void **state)
 	assert_int_equal(set_addresses(upstreams, 1, &text, &n_fresh), 0);
 	upstreams_keep_names(upstreams, 0, kept, 2);
 	assert_int_equal(upstreams->n_members[0], 2);
-	assert_int_not_equal(upstreams_find(upstreams, 0, APP, text), UPSTREAM_NONE);
-	assert_int_equal(upstreams_find(upstreams, 0, text, text), UPSTREAM_NONE);
+	assert_int_not_equal(find_server(upstreams, 0, APP, text), UPSTREAM_NONE);
+	assert_int_equal(find_server(upstreams, 0, text, text), UPSTREAM_NONE);
 	upstreams_free(upstreams);
 }
 
@@ -140,7 +140,7 @@ there_is_room_for_so_many_and_no_more(void **state)
 		0);
 	assert_int_equal(n_fresh, UPSTREAM_MAX + 1);
 	/* Not while they have connections. */
-	upstreams_count(upstreams, upstreams_find(upstreams, 0, APP, "192.0.2.1:9000"));
+	upstreams_count(upstreams, find_server(upstreams, 0, APP, "192.0.2.1:9000"));
 	assert_int_equal(upstreams_set_addresses(upstreams, 0, APP, addresses + 2, UPSTREAM_MAX - 1,
 				 count_fresh, &n_fresh),
 		0);
