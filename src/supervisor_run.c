@@ -42,7 +42,7 @@ supervisor_format_status(const struct supervisor *supervisor, char *buf, size_t 
 void
 supervisor_say_ready(struct supervisor *supervisor)
 {
-	if (supervisor->ready || supervisor->restore.running ||
+	if (supervisor->ready || supervisor->stop || supervisor->restore.running ||
 		supervisor->crew.n_up < supervisor->crew.n_members)
 		return;
 	supervisor->ready = true;

@@ -399,16 +399,22 @@ def stop_starting_workers(gateway):
     return None
 
 
-def test_not_ready_before_all_workers_are(notified, notify):
+def start_halfway(notified, notify, workers):
+    """A gateway of which some workers hang before they are up, their pids, and how many messages
+    there were before it."""
     for _ in range(20):
         before = len(notify.messages)
-        one = notified(wait=False, more={"workers": 16})
+        one = notified(wait=False, more={"workers": workers})
         stopped = stop_starting_workers(one)
         if stopped:
-            break
+            return one, stopped, before
         one.wait_healthy()
         one.stop()
-    assert stopped, "the workers were always faster"
+    raise AssertionError("the workers were always faster")
+
+
+def test_not_ready_before_all_workers_are(notified, notify):
+    one, stopped, before = start_halfway(notified, notify, 16)
     wait_for(lambda: len(one.children()), 16)
     assert one.admin("GET", "/health")[1]["problems"]
     time.sleep(0.3)
@@ -417,6 +423,16 @@ def test_not_ready_before_all_workers_are(notified, notify):
         os.kill(pid, signal.SIGCONT)
     notify.wait(before, READY="1")
     one.wait_healthy()
+
+
+def test_not_ready_while_it_stops(notified, notify):
+    one, stopped, before = start_halfway(notified, notify, 1)
+    one.process.send_signal(signal.SIGTERM)
+    notify.wait(before, STOPPING="1")
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    one.wait_ended()
+    assert not notify.find(before, READY="1")
 
 
 def test_status_tells_of_connections(notified, notify):
