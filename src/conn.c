@@ -4,6 +4,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -445,6 +447,16 @@ conn_read(struct conns *conns, struct conn *conn)
 		conn_proxy_input(conns, conn, conns->scratch, (size_t)n);
 	else
 		conn_listener(conns, conn)->proto->input(conns, conn, conns->scratch, (size_t)n);
+}
+
+/* A peek would take the error of a reset along (SO_ERROR, socket(7)), of which nothing would be heard
+ * again. */
+bool
+conn_has_unread(int fd)
+{
+	int bytes;
+
+	return ioctl(fd, SIOCINQ, &bytes) == 0 && bytes > 0;
 }
 
 /* Error or hang-up on a connection that is not being read, so that no read will tell. One that is

@@ -35,6 +35,8 @@ int conn_watch(struct conns *conns, struct conn *conn, uint8_t flags) MG_MUST_CH
 int conn_fail(struct conns *conns, struct conn *conn, int error);
 /* A connect is decided: EPOLLOUT, or an error. */
 void conn_connected(struct conns *conns, struct conn *upstream);
+/* Bytes wait in the socket. */
+bool conn_has_unread(int fd);
 /* How much may be read, of at most `max`: what comes may have to be queued. */
 size_t conn_read_room(const struct conns *conns, const struct conn *conn, size_t max);
 /* So much was read: counts it, and the connection as active. */

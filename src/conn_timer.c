@@ -8,7 +8,6 @@
 #include "conn.h"
 
 #include <stddef.h>
-#include <sys/socket.h>
 
 #include "conn_private.h"
 
@@ -179,10 +178,7 @@ conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec)
 static bool
 conn_has_sent(const struct conns *conns, const struct conn *conn)
 {
-	char byte;
-
-	return conn->flags & CONN_HELD &&
-	       recv(conn_fd(conns, conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+	return conn->flags & CONN_HELD && conn_has_unread(conn_fd(conns, conn));
 }
 
 /* The node of a connection expired: at this tick a deadline was set. It may have been put off, and

@@ -34,11 +34,7 @@ conn_is_near(const struct upstream_address *address)
 static bool
 conn_has_spoken(const struct conn_listener *listener, int client_fd)
 {
-	char first;
-
-	if (listener->send_proxy)
-		return true;
-	return listener->proto->plain && recv(client_fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+	return listener->send_proxy || (listener->proto->plain && conn_has_unread(client_fd));
 }
 
 static void

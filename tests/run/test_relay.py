@@ -454,12 +454,16 @@ def test_stop_ends_both_sides(linked):
     assert is_closed(behind)
 
 
-def test_a_client_that_leaves_while_its_server_is_connected(gateway, full):
+@pytest.mark.parametrize("early", [False, True])
+def test_a_client_that_leaves_while_its_server_is_connected(gateway, full, early):
+    """Also one that has left before its worker has seen it."""
     server = full()
-    one = gateway(relay(server, connect_timeout="20s"))
+    one = gateway(relay(server, workers=1, connect_timeout="40s"))
+    (worker,) = one.worker_pids()
     client = connect(one.address("relay"))
-    wait_upstream(one, server, "connections", 1)
-    reset(client)
+    with stopped(worker) if early else contextlib.nullcontext():
+        wait_upstream(one, server, "connections", 1)
+        reset(client)
     one.wait_connections(0)
     wait_upstream(one, server, "connections", 0)
     assert one.closed_counts() == {"client_reset": 1}
