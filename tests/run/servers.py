@@ -126,25 +126,19 @@ class Full(Listening):
 
     def __init__(self, address=None):
         super().__init__(address, backlog=0)
-        self.waiting = []
-        self.fill()
-
-    def fill(self):
-        for _ in range(3):
-            family = self.listener.family
-            sock = socket.socket(family)
-            sock.setblocking(False)
-            sock.connect_ex(self.address)
-            self.waiting.append(sock)
+        self.own = socket.socket(self.listener.family)  # a backlog of 0 is full with one
+        self.own.connect(self.address)
 
     def make_room(self, count):
-        """Lets so many in; returns those that had waited, but for the ones of our own."""
-        own = {sock.getsockname() for sock in self.waiting}
-        found = []
+        """Lets so many in that had waited; returns them."""
+        # With a backlog of 0 the kernel has SYN cookies instead of a queue: of those that come at
+        # once, one that has sent all it had and its FIN would be reset.
+        self.listener.listen()
         self.listener.settimeout(DEADLINE)
+        found = []
         while len(found) < count:
             sock, peer = self.listener.accept()
-            if peer in own:
+            if peer == self.own.getsockname():
                 sock.close()
                 continue
             sock.settimeout(DEADLINE)
@@ -152,8 +146,7 @@ class Full(Listening):
         return found
 
     def close(self):
-        for sock in self.waiting:
-            sock.close()
+        self.own.close()
         super().close()
 
 
