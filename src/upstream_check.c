@@ -102,19 +102,6 @@ upstream_check_ended(struct upstream_check_slot *slot, int error)
 		check->changed(check->context, slot->number, change, error ? problem : NULL);
 }
 
-/* Where nobody listens on a port that the kernel also gives to clients, a connect may meet itself. */
-static bool
-upstream_check_met_itself(int fd)
-{
-	struct upstream_address ours = {.length = sizeof(ours.sa)};
-	struct upstream_address theirs = {.length = sizeof(theirs.sa)};
-
-	if (getsockname(fd, (struct sockaddr *)&ours.sa, &ours.length) < 0 ||
-		getpeername(fd, (struct sockaddr *)&theirs.sa, &theirs.length) < 0)
-		return false;
-	return ours.sa.ss_family != AF_UNIX && upstream_address_equal(&ours, &theirs);
-}
-
 static void
 upstream_check_on_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -124,8 +111,6 @@ upstream_check_on_event(evutil_socket_t fd, short what, void *arg)
 
 	if (what & EV_WRITE && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
 		error = errno;
-	if (error == 0 && upstream_check_met_itself(fd))
-		error = ECONNREFUSED;
 	upstream_check_cancel(slot);
 	upstream_check_ended(slot, error);
 }

@@ -18,10 +18,28 @@ upstream_sources_set(struct upstream_sources *sources, const char *const *texts,
 			sources->n++;
 }
 
+/* Where nobody listens on a port that the kernel also gives to clients, a connect may meet itself. */
+static bool
+upstream_source_met_itself(int fd, const struct upstream_address *server)
+{
+	struct upstream_address ours = {.length = sizeof(ours.sa)};
+
+	return server->sa.ss_family != AF_UNIX &&
+	       getsockname(fd, (struct sockaddr *)&ours.sa, &ours.length) == 0 &&
+	       upstream_address_equal(&ours, server);
+}
+
 static int
 upstream_source_connect(int fd, const struct upstream_address *server)
 {
-	return connect(fd, (const struct sockaddr *)&server->sa, server->length) < 0 ? -errno : 0;
+	/* The server may come yet, and wants its port: nothing of this is to wait there. */
+	static const struct linger reset = {.l_onoff = 1};
+	int r = connect(fd, (const struct sockaddr *)&server->sa, server->length) < 0 ? -errno : 0;
+
+	if ((r < 0 && r != -EINPROGRESS) || !upstream_source_met_itself(fd, server))
+		return r;
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	return -ECONNREFUSED;
 }
 
 int

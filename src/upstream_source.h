@@ -25,7 +25,8 @@ void upstream_sources_set(
  * Connects the socket: from the `first` of the sources (modulo their number), or the next one that
  * has a port left for this server: an address may have one connection from each of its ports to each
  * server (IP_BIND_ADDRESS_NO_PORT, ip(7)). Without one of the server's family the kernel chooses.
- * 0, or -errno as connect(2) and bind(2) have it.
+ * 0, or -errno as connect(2) and bind(2) have it; -ECONNREFUSED also for a socket that met itself,
+ * which is to be closed, as after any error.
  */
 int upstream_sources_connect(const struct upstream_sources *sources, uint64_t first, int fd,
 	const struct upstream_address *server) MG_MUST_CHECK;
