@@ -10,7 +10,7 @@ import struct
 import subprocess
 import threading
 
-from gateway import free_port
+from gateway import free_port, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = str(pathlib.Path(os.environ.get("MILLGATE_BUILD", ROOT)) / "millgate-bench")
@@ -39,6 +39,11 @@ class Server:
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self.serve(self, reader, writer)
         writer.transport.abort()
+
+    def wait_accepted(self, count):
+        """At least so many; those who are waiting in its backlog are let in."""
+        wait_for(lambda: self.accepted, lambda accepted: accepted >= count, what="accepted")
+        return self.accepted
 
     async def main(self):
         if self.path:

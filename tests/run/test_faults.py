@@ -338,16 +338,14 @@ def test_hung_worker_is_killed_and_replaced(gateway):
         one.wait_connections(300)
         victims = clients_of_worker(one, crowd, 0)
         pid = one.worker_pids()[0]
-        start = time.monotonic()
         with stopped(pid):
             crowd.send(b"x")
             assert crowd.pump_until(lambda: crowd.received == 300 - len(victims))
             one.wait_closed("worker_lost", len(victims))
-            assert 0.9 < time.monotonic() - start < 4
         wait_workers(one, 3)
         assert one.worker_pids()[0] != pid
         assert not process_runs(pid)
-        one.wait_log(rf"worker 0 \(pid {pid}\) has not ticked")
+        one.wait_log(rf"worker 0 \(pid {pid}\) has not ticked for [1-9]\.\d s")
         assert crowd.pump_until(lambda: crowd.closed_count == len(victims))
         check_serves(one)
 
