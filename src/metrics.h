@@ -89,7 +89,8 @@ struct metrics_slot {
 	uint64_t listener[METRICS_LISTENERS_MAX][LISTENER_METRIC_COUNT];
 	uint64_t upstream[METRICS_UPSTREAMS_MAX][UPSTREAM_METRIC_COUNT];
 	uint64_t closed[CLOSE_REASON_COUNT]; /* and refused; the supervisor counts them */
-	uint64_t tick_usec; /* monotonic: when this worker last showed that it lives */
+	/* Monotonic: when this worker last showed that it lives, and gave up parked connections. */
+	uint64_t tick_usec, retracted_usec;
 } __attribute__((aligned(4096)));
 
 /* Slot 0 is the supervisor's, slot 1 + n that of worker n. */

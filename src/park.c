@@ -229,6 +229,18 @@ park_connections(struct conns *conns, const struct park_writer *writer, struct p
 	return 0;
 }
 
+void
+park_let_go(const struct parked *parked)
+{
+	struct parkfile file;
+
+	if (parkfile_open(parked->fds[0], &file, NULL) < 0)
+		return;
+	for (uint64_t i = 0; i < file.head.n_records; i++)
+		(void)close((int)parkfile_record(&file, i).fd);
+	parkfile_close(&file);
+}
+
 unsigned
 park_retract(struct parked *parked)
 {

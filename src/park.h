@@ -21,8 +21,11 @@
 int park_connections(struct conns *conns, const struct park_writer *writer,
 	struct parked *ret_parked) MG_MUST_CHECK;
 
-/* Takes the connections of one message out of a berth again, and lets go of them. The next process
- * finds that they are missing. Returns how many; 0: there are none left. */
+/* Closes in this process what is parked: in a berth it stays open. Once, before something is taken out
+ * again, which needs the numbers. */
+void park_let_go(const struct parked *parked);
+/* Takes the connections of one message out of a berth again, and closes them. The next process finds
+ * that they are missing. Returns how many; 0: there are none left. */
 unsigned park_retract(struct parked *parked);
 
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "park.h"
 #include "worker.h"
@@ -17,6 +18,7 @@
  * not by all workers for the same time. */
 #define WORKER_OFFER_USEC(index) (1500000u + (index) % 32 * 20000u)
 #define WORKER_OFFER_AGAIN_USEC 100000u
+#define WORKER_RETRACT_USEC 50000u /* between two who give connections up */
 #define WORKER_PAUSE_USEC 20000u
 
 /* Tells the supervisor that nobody is lost, and hands it what it is to keep. */
@@ -49,6 +51,23 @@ worker_store(struct worker *worker, const struct parked *parked, uint64_t timeou
 	}
 }
 
+/* What another worker has just given up may be enough for this one as well. */
+static bool
+worker_may_retract(struct worker *worker)
+{
+	struct metrics *metrics = worker->conns.metrics;
+	uint64_t now_usec = clock_now_usec();
+
+	for (unsigned i = 0; i < metrics->n_slots; i++) {
+		uint64_t last_usec = metrics_read(&metrics->slots[i].retracted_usec);
+
+		if (last_usec && now_usec < last_usec + WORKER_RETRACT_USEC)
+			return false;
+	}
+	metrics_write(&worker->conns.slot->retracted_usec, now_usec);
+	return true;
+}
+
 /* To systemd, or to the supervisor. While more descriptors of the user are in flight than may be, no
  * more are taken, not even a berth: then connections are taken back, so that the rest survives. */
 static int
@@ -62,11 +81,17 @@ worker_give(struct worker *worker, struct parked *parked)
 	for (;;) {
 		r = store ? worker_store(worker, parked, timeout_usec)
 			  : worker_say_parked(worker, parked, timeout_usec);
-		n = r == -ENOBUFS ? park_retract(parked) : 0;
+		if (r != -ENOBUFS)
+			break;
+		timeout_usec = WORKER_OFFER_AGAIN_USEC;
+		if (!worker_may_retract(worker))
+			continue;
+		if (n_retracted == 0)
+			park_let_go(parked);
+		n = park_retract(parked);
 		if (n == 0)
 			break;
 		n_retracted += n;
-		timeout_usec = WORKER_OFFER_AGAIN_USEC;
 	}
 	if (n_retracted > 0)
 		log_error(NULL,

@@ -10,10 +10,9 @@ import time
 import pytest
 
 from clients import Crowd, connect, read_exactly, reset
-from gateway import cpu_seconds, process_runs, stopped, wait_for
+from gateway import AS_ANOTHER, cpu_seconds, process_runs, stopped, wait_for
 
 RESERVED = 32  # descriptors of a worker that are not for connections (TUNE_RESERVED_FDS)
-AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become someone else")
 
 
@@ -173,7 +172,7 @@ def check_admin_in_need(gateway, crowd):
 def test_descriptors_in_flight_run_out(gateway):
     """An ordinary user may have RLIMIT_NOFILE descriptors in flight (ETOOMANYREFS)."""
     count = 3 * 88
-    one = gateway(config(workers=3), nofile=RESERVED + 88, prefix=AS_NOBODY, open_to_all=True)
+    one = gateway(config(workers=3), nofile=RESERVED + 88, prefix=AS_ANOTHER, open_to_all=True)
     with contextlib.ExitStack() as stack:
         for pid in one.worker_pids():
             stack.enter_context(stopped(pid))
