@@ -60,16 +60,20 @@ channel_receive(struct channel *channel)
 	return 0;
 }
 
-static void
-channel_on_readable(evutil_socket_t fd, short what, void *arg)
+void
+channel_read(struct channel *channel)
 {
-	struct channel *channel = arg;
-
-	(void)fd;
-	(void)what;
 	for (unsigned i = 0; i < CHANNEL_BURST && channel->fd >= 0; i++)
 		if (channel_receive(channel) < 0)
 			return;
+}
+
+static void
+channel_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	channel_read(arg);
 }
 
 void

@@ -63,6 +63,9 @@ int channel_send_fds(struct channel *channel, const struct control_header *heade
 int channel_send_last(struct channel *channel, const struct control_header *header, const int *fds,
 	unsigned n_fds, uint64_t timeout_usec) MG_MUST_CHECK;
 
+/* Reads some of what has come, without waiting, as the loop does when it can be read. */
+void channel_read(struct channel *channel);
+
 /* Reads what has come already, without waiting: the last words of a worker that died. Ends with
  * the `closed` callback if the other end is closed. */
 void channel_drain(struct channel *channel);

@@ -79,6 +79,7 @@ static void
 park_pollset(struct parking *parking)
 {
 	parking->watched = parking->conns->upstream_count == 0 &&
+			   pollset_unwatch_own(&parking->conns->pollset) == 0 &&
 			   park_send(parking, PARK_POLLSET, &parking->conns->pollset.fd, 1) == 0;
 }
 

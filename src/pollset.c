@@ -22,36 +22,53 @@ pollset_count_stale(struct pollset *pollset, bool stale)
 	pollset->distrusted(pollset->context);
 }
 
+/* Returns how many were ready, at most POLLSET_BATCH. */
+static int
+pollset_batch(struct pollset *pollset, int timeout_msec)
+{
+	int n = epoll_wait(pollset->fd, pollset->batch, POLLSET_BATCH, timeout_msec);
+	bool stale = false;
+
+	if (n <= 0)
+		return 0;
+	pollset->begin(pollset->context);
+	for (int i = 0; i < n; i++) {
+		const struct epoll_event *event = &pollset->batch[i];
+
+		if (event->data.u64 == (uint64_t)pollset->own_fd)
+			pollset->own_ready = true;
+		else
+			stale |= !pollset->ready(pollset->context, (int)(uint32_t)event->data.u64,
+				(uint32_t)(event->data.u64 >> 32), event->events);
+	}
+	pollset_count_stale(pollset, stale);
+	pollset->end(pollset->context);
+	return n;
+}
+
+bool
+pollset_wait(struct pollset *pollset, int timeout_msec)
+{
+	pollset->own_ready = false;
+	for (unsigned turn = 0; turn < POLLSET_BATCHES; turn++)
+		if (pollset_batch(pollset, turn == 0 ? timeout_msec : 0) < POLLSET_BATCH)
+			break;
+	return pollset->own_ready;
+}
+
 static void
 pollset_on_ready(evutil_socket_t fd, short what, void *arg)
 {
-	struct pollset *pollset = arg;
-
+	(void)fd;
 	(void)what;
-	for (unsigned turn = 0; turn < POLLSET_BATCHES; turn++) {
-		int n = epoll_wait(fd, pollset->batch, POLLSET_BATCH, 0);
-		bool stale = false;
-
-		if (n <= 0)
-			return;
-		pollset->begin(pollset->context);
-		for (int i = 0; i < n; i++) {
-			const struct epoll_event *event = &pollset->batch[i];
-
-			stale |= !pollset->ready(pollset->context, (int)(uint32_t)event->data.u64,
-				(uint32_t)(event->data.u64 >> 32), event->events);
-		}
-		pollset_count_stale(pollset, stale);
-		pollset->end(pollset->context);
-		if (n < POLLSET_BATCH)
-			return;
-	}
+	(void)pollset_wait(arg, 0);
 }
 
 int
 pollset_init(struct pollset *pollset, struct event_base *base)
 {
 	pollset->event = NULL;
+	pollset->own_fd = -1;
 	pollset->inherited = false;
 	pollset->n_stale = 0;
 	pollset->fd = epoll_create1(EPOLL_CLOEXEC);
@@ -66,6 +83,37 @@ pollset_init(struct pollset *pollset, struct event_base *base)
 	return 0;
 }
 
+static int
+pollset_control(
+	struct pollset *pollset, int operation, int fd, uint32_t generation, uint32_t events)
+{
+	struct epoll_event event = {
+		.events = events,
+		.data.u64 = (uint64_t)generation << 32 | (uint32_t)fd,
+	};
+
+	return epoll_ctl(pollset->fd, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+int
+pollset_watch_own(struct pollset *pollset, int fd)
+{
+	int r = pollset_control(pollset, EPOLL_CTL_ADD, fd, 0, EPOLLIN);
+
+	if (r == 0)
+		pollset->own_fd = fd;
+	return r;
+}
+
+int
+pollset_unwatch_own(struct pollset *pollset)
+{
+	int fd = pollset->own_fd;
+
+	pollset->own_fd = -1;
+	return fd < 0 ? 0 : pollset_control(pollset, EPOLL_CTL_DEL, fd, 0, 0);
+}
+
 /* Takes fd. The number of the set stays, and libevent need not know. */
 static int
 pollset_replace(struct pollset *pollset, int fd)
@@ -73,6 +121,8 @@ pollset_replace(struct pollset *pollset, int fd)
 	int r = dup3(fd, pollset->fd, O_CLOEXEC) < 0 ? -errno : 0;
 
 	(void)close(fd);
+	if (r == 0 && pollset->own_fd >= 0 && pollset_watch_own(pollset, pollset->own_fd) < 0)
+		pollset->own_fd = -1;
 	return r;
 }
 
@@ -116,18 +166,6 @@ pollset_done(struct pollset *pollset)
 		(void)close(pollset->fd);
 	pollset->event = NULL;
 	pollset->fd = -1;
-}
-
-static int
-pollset_control(
-	struct pollset *pollset, int operation, int fd, uint32_t generation, uint32_t events)
-{
-	struct epoll_event event = {
-		.events = events,
-		.data.u64 = (uint64_t)generation << 32 | (uint32_t)fd,
-	};
-
-	return epoll_ctl(pollset->fd, operation, fd, &event) < 0 ? -errno : 0;
 }
 
 int

@@ -4,6 +4,9 @@
  * Process: W. A libevent event for each connection would cost 128 bytes more. The epoll data
  * carries fd and generation, so that whoever is called can tell an event that was meant for an
  * earlier user of the fd. Level-triggered.
+ *
+ * libevent waits with another system call than the one that tells which are ready. So a loop may as
+ * well wait here, as long as it waits for nothing but connections, one more descriptor and a time.
  */
 #ifndef MILLGATE_POLLSET_H
 #define MILLGATE_POLLSET_H
@@ -19,6 +22,8 @@
 
 struct pollset {
 	int fd; /* -1: not initialised */
+	int own_fd; /* of pollset_watch_own(); -1: none, pollset_wait() would tell of connections only */
+	bool own_ready;
 	struct event *event;
 	bool inherited; /* by pollset_inherit() */
 	unsigned n_stale;
@@ -38,6 +43,14 @@ struct pollset {
 /* The caller has set the callbacks and `context`. -errno. */
 int pollset_init(struct pollset *pollset, struct event_base *base) MG_MUST_CHECK;
 void pollset_done(struct pollset *pollset);
+
+/* Watches a descriptor that is no connection: pollset_wait() tells when it can be read. -errno. */
+int pollset_watch_own(struct pollset *pollset, int fd) MG_MUST_CHECK;
+/* Ends that, for another process that is to inherit the set. -errno. */
+int pollset_unwatch_own(struct pollset *pollset) MG_MUST_CHECK;
+/* Waits for up to so long for whatever is watched, and calls `ready` for connections. Can the other
+ * descriptor be read? */
+bool pollset_wait(struct pollset *pollset, int timeout_msec);
 
 /*
  * The kernel keeps a set as long as somebody has it, whoever that is, and also while it is on its way

@@ -271,6 +271,34 @@ worker_end_turn(struct worker *worker)
 	worker->over = false;
 }
 
+/* When there is something to do that no descriptor tells of, if libevent has nothing under way. */
+static uint64_t
+worker_due_usec(const struct worker *worker)
+{
+	uint64_t tick_usec =
+		metrics_read(&worker->conns.slot->tick_usec) + worker->tick_period_usec;
+
+	return worker->wheel_armed_usec && worker->wheel_armed_usec < tick_usec
+		       ? worker->wheel_armed_usec
+		       : tick_usec;
+}
+
+/* Most of the time there are only connections to wait for, and the supervisor: that takes a system
+ * call less than libevent does. */
+static void
+worker_wait(struct worker *worker)
+{
+	struct conns *conns = &worker->conns;
+	uint64_t due_usec = worker_due_usec(worker);
+	int n_events = worker->n_events + (worker->wheel_armed_usec ? 1 : 0);
+
+	if (due_usec <= conns->now_usec || conns->pollset.own_fd < 0 ||
+		event_base_get_num_events(worker->base, EVENT_BASE_COUNT_ADDED) != n_events)
+		event_base_loop(worker->base, EVLOOP_ONCE);
+	else if (pollset_wait(&conns->pollset, (int)((due_usec - conns->now_usec) / 1000 + 1)))
+		channel_read(&worker->channel);
+}
+
 static int
 worker_init_conns(struct worker *worker, struct metrics *metrics)
 {
@@ -370,6 +398,8 @@ worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
 	if (r == 0)
 		r = worker_init_conns(worker, metrics);
 	if (r == 0)
+		r = pollset_watch_own(&worker->conns.pollset, channel_fd);
+	if (r == 0)
 		r = worker_init_events(worker);
 	if (r == 0)
 		r = worker_reserve_fds();
@@ -442,9 +472,10 @@ worker_run(unsigned index, const struct worker_heritage *heritage, int channel_f
 	worker_apply_conf(worker);
 	worker_prepare_handshakes(worker);
 	worker_on_tick(-1, 0, worker);
+	worker->n_events = event_base_get_num_events(worker->base, EVENT_BASE_COUNT_ADDED);
 	worker_say(worker, CONTROL_READY, 0);
 	while (!worker->stopping) {
-		event_base_loop(worker->base, EVLOOP_ONCE);
+		worker_wait(worker);
 		worker_end_turn(worker);
 	}
 	failed = worker->failed;

@@ -48,7 +48,9 @@ struct worker {
 	struct upstream_sources sources[CONF_LISTENERS_MAX]; /* upstream.source_addresses */
 	struct event *tick_event, *wheel_event;
 	uint64_t wheel_armed_usec; /* what wheel_event is set to; 0: nothing */
-	struct sweep retime;       /* after a reload */
+	uint64_t tick_period_usec;
+	int n_events;        /* libevent's, beside wheel_event, when nothing is under way */
+	struct sweep retime; /* after a reload */
 	struct sweep recount;
 	struct sweep prepare; /* before it parks */
 	struct drain drain;

@@ -34,8 +34,10 @@ static void
 worker_set_tick(struct worker *worker)
 {
 	uint64_t usec = worker->conf->worker_timeout / WORKER_TICKS_MIN;
-	struct timeval tick = clock_timeval(usec < WORKER_TICK_USEC ? usec : WORKER_TICK_USEC);
+	struct timeval tick;
 
+	worker->tick_period_usec = usec < WORKER_TICK_USEC ? usec : WORKER_TICK_USEC;
+	tick = clock_timeval(worker->tick_period_usec);
 	event_add(worker->tick_event, &tick);
 }
 
