@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static void
+void
 proto_raw_input(struct conns *conns, struct conn *conn, uint8_t *data, size_t length)
 {
 	const struct conn_message message = {
@@ -24,7 +24,7 @@ proto_raw_resume(struct conns *conns, struct conn *conn)
 	free(whole);
 }
 
-static int
+int
 proto_raw_send(struct conns *conns, struct conn *conn, const struct conn_message *message)
 {
 	return conn_write(conns, conn, message->data, message->length);

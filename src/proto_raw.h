@@ -10,4 +10,9 @@
 
 extern const struct proto_ops PROTO_RAW;
 
+/* Its `input` and `send`, for another protocol that frames nothing. */
+void proto_raw_input(struct conns *conns, struct conn *conn, uint8_t *data, size_t length);
+int proto_raw_send(
+	struct conns *conns, struct conn *conn, const struct conn_message *message) MG_MUST_CHECK;
+
 #endif

@@ -3,20 +3,7 @@
 
 #include <errno.h>
 
-static void
-proto_upstream_input(struct conns *conns, struct conn *conn, uint8_t *data, size_t length)
-{
-	const struct conn_message message = {
-		.data = data, .length = length, .flags = MESSAGE_WHOLE};
-
-	conn_deliver(conns, conn, &message);
-}
-
-static int
-proto_upstream_send(struct conns *conns, struct conn *conn, const struct conn_message *message)
-{
-	return conn_write(conns, conn, message->data, message->length);
-}
+#include "proto_raw.h"
 
 /* A server has one deadline, that of its connect; then its client may get another one. */
 static void
@@ -32,7 +19,7 @@ const struct proto_ops PROTO_UPSTREAM = {
 	.name = "upstream",
 	.tag = 7,
 	.plain = true,
-	.input = proto_upstream_input,
-	.send = proto_upstream_send,
+	.input = proto_raw_input,
+	.send = proto_raw_send,
 	.end = proto_upstream_end,
 };
