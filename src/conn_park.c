@@ -253,7 +253,7 @@ conn_restore_upstream(struct conns *conns, int fd, struct conn *client,
 	as.id = client->id;
 	as.listener = client->listener;
 	as.flags |= CONN_UPSTREAM;
-	conn = conn_enter(conns, fd, &as, &wrong);
+	conn = conn_enter_watched(conns, fd, &as, record->watched, &wrong);
 	if (!conn) {
 		conn_close(conns, client, wrong);
 		return;

@@ -73,13 +73,12 @@ park_send(struct parking *parking, uint32_t first, const int *fds, unsigned n)
 /*
  * First comes the set in which all are watched: who takes it up with them need not begin it anew,
  * nor must this process take it apart. It goes on only with descriptors that have the same numbers
- * there, and for that they must come in ascending order; those of servers do not.
+ * there.
  */
 static void
 park_pollset(struct parking *parking)
 {
-	parking->watched = parking->conns->upstream_count == 0 &&
-			   pollset_unwatch_own(&parking->conns->pollset) == 0 &&
+	parking->watched = pollset_unwatch_own(&parking->conns->pollset) == 0 &&
 			   park_send(parking, PARK_POLLSET, &parking->conns->pollset.fd, 1) == 0;
 }
 

@@ -4,7 +4,9 @@
  * Process: W. In one go, before it serves anybody. Whatever waits, waits in the kernel: first all
  * descriptors are received, then one connection after the other goes on. If the set came along in
  * which they are watched, it is gone on with; for that each descriptor must have the number that it
- * had. The kernel gives the lowest that is free, so those that were free then are taken before.
+ * had. The kernel gives the lowest that is free, so those that were free then are taken before. Where
+ * they do not come in the order of their numbers, as those of clients and servers in turn, all numbers
+ * are taken, and each descriptor is moved to its own.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,76 +25,101 @@ struct inherit {
 	struct worker *worker;
 	struct parkset_file *file;
 	uint64_t n_records;
-	int *fds;     /* by record; -1: it has not come */
-	int *fillers; /* descriptors that are only there for their numbers */
-	size_t n_fillers;
+	int *fds;      /* by record; -1: it has not come */
+	bool *fillers; /* by number, from WORKER_FDS_OWN on: a descriptor is there to fill it */
+	uint32_t n_fillers;
 	bool begun;         /* some connection has come */
 	bool watched;       /* the set is that of then, and so are the numbers */
+	bool moves;         /* they do not come in the order of their numbers */
 	uint64_t n_missing; /* clients that did not come */
 	uint64_t n_unknown; /* descriptors of which nothing is known */
 	struct control_place places[FDPASS_FDS_MAX];
 	unsigned n_places;
 };
 
-/* Did they have numbers that they can have here? Then *ret_end is above them. */
+/* Did they have numbers that they can have here, beside `n_more`? Then *ret_end is above them. */
 static bool
-inherit_is_orderly(const struct inherit *inherit, uint32_t *ret_end)
+inherit_is_orderly(struct inherit *inherit, unsigned n_more, uint32_t *ret_end)
 {
-	uint32_t end = WORKER_FDS_OWN;
+	uint32_t end = WORKER_FDS_OWN, capacity = inherit->worker->conns.capacity;
 
 	for (uint64_t i = 0; i < inherit->n_records; i++) {
 		struct parkfile_record buf;
 		const struct parkfile_record *record = parkfile_look(&inherit->file->file, i, &buf);
 
-		if (!record->watched || record->fd < end ||
-			record->fd >= inherit->worker->conns.capacity)
+		if (!record->watched || record->fd < WORKER_FDS_OWN || record->fd >= capacity)
 			return false;
-		end = record->fd + 1;
+		if (record->fd < end)
+			inherit->moves = true;
+		else
+			end = record->fd + 1;
 	}
 	*ret_end = end;
-	return end - WORKER_FDS_OWN <= (INHERIT_GAPS_MAX + 1) * inherit->n_records;
+	return (!inherit->moves || capacity - end >= FDPASS_FDS_MAX + n_more) &&
+	       end - WORKER_FDS_OWN <= (INHERIT_GAPS_MAX + 1) * inherit->n_records;
 }
 
 static void
 inherit_drop_fillers(struct inherit *inherit)
 {
-	for (size_t i = 0; i < inherit->n_fillers; i++)
-		(void)close(inherit->fillers[i]);
+	for (uint32_t i = 0; i < inherit->n_fillers; i++)
+		if (inherit->fillers[i])
+			(void)close((int)i + WORKER_FDS_OWN);
 	free(inherit->fillers);
 	inherit->fillers = NULL;
 	inherit->n_fillers = 0;
 }
 
-/* Takes this number; false: that is not possible. */
+/* Takes these numbers; false: that is not possible. */
 static bool
-inherit_fill(struct inherit *inherit, uint32_t number)
+inherit_fill(struct inherit *inherit, uint32_t first, uint32_t end)
 {
-	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, (int)number);
+	for (uint32_t number = first; number < end; number++) {
+		int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, (int)number);
 
-	if (fd >= 0)
-		inherit->fillers[inherit->n_fillers++] = fd;
-	return fd == (int)number;
+		if (fd != (int)number) {
+			if (fd >= 0)
+				(void)close(fd);
+			return false;
+		}
+		inherit->fillers[number - WORKER_FDS_OWN] = true;
+	}
+	return true;
 }
 
-/* Takes those between the numbers of the records, and below. */
+/* Takes the numbers below `end`: all, or those that no record has. */
 static bool
-inherit_fill_gaps(struct inherit *inherit, uint32_t end)
+inherit_fill_numbers(struct inherit *inherit, uint32_t end)
 {
 	uint32_t next = WORKER_FDS_OWN;
 
-	inherit->fillers = malloc((end - WORKER_FDS_OWN - inherit->n_records + 1) * sizeof(int));
+	inherit->n_fillers = end - WORKER_FDS_OWN;
+	inherit->fillers = calloc(inherit->n_fillers + 1, sizeof(*inherit->fillers));
 	if (!inherit->fillers)
 		return false;
-	for (uint64_t i = 0; i < inherit->n_records; i++) {
+	for (uint64_t i = 0; !inherit->moves && i < inherit->n_records; i++) {
 		struct parkfile_record buf;
 		uint32_t fd = parkfile_look(&inherit->file->file, i, &buf)->fd;
 
-		for (; next < fd; next++)
-			if (!inherit_fill(inherit, next))
-				return false;
+		if (!inherit_fill(inherit, next, fd))
+			return false;
 		next = fd + 1;
 	}
-	return true;
+	return inherit_fill(inherit, next, end);
+}
+
+/* Takes fd; returns it under the number that is kept for it, if that is possible. */
+static int
+inherit_move(struct inherit *inherit, const struct parkfile_record *record, int fd)
+{
+	uint32_t place = record->fd - WORKER_FDS_OWN;
+
+	if (!inherit->moves || !inherit->watched || !inherit->fillers[place] ||
+		dup3(fd, (int)record->fd, O_CLOEXEC) < 0)
+		return fd;
+	inherit->fillers[place] = false;
+	(void)close(fd);
+	return (int)record->fd;
 }
 
 /* Above the numbers of the connections. */
@@ -117,13 +144,13 @@ inherit_pollset(struct inherit *inherit, int fd, int *berths, unsigned n)
 	uint32_t end;
 
 	if (inherit->begun || pollset->inherited || inherit->worker->conns.fd_end > 0 ||
-		!inherit_is_orderly(inherit, &end)) {
+		!inherit_is_orderly(inherit, n, &end)) {
 		(void)close(fd);
 		return;
 	}
 	inherit->watched = pollset_inherit(pollset, fd) == 0;
 	inherit_lift(berths, n, end);
-	inherit->watched &= inherit_fill_gaps(inherit, end);
+	inherit->watched &= inherit_fill_numbers(inherit, end);
 }
 
 /* Has it the number that the record says, and is it in the set as that? The set is asked as often as
@@ -135,6 +162,17 @@ inherit_is_watched(const struct inherit *inherit, const struct parkfile_record *
 		return false;
 	return !record->cookie || pollset_change(&inherit->worker->conns.pollset, fd,
 					  record->generation, record->watched) == 0;
+}
+
+/* Takes fd, of this record. */
+static void
+inherit_keep(struct inherit *inherit, uint64_t index, const struct parkfile_record *record, int fd)
+{
+	fd = inherit_move(inherit, record, fd);
+	inherit->fds[index] = fd;
+	inherit->watched = inherit_is_watched(inherit, record, fd);
+	if (!inherit->watched)
+		inherit_drop_fillers(inherit); /* there may be no room for the rest beside them */
 }
 
 static void
@@ -152,8 +190,7 @@ inherit_message(struct inherit *inherit, const struct fdpass_message *message, u
 		if (index < inherit->n_records && inherit->fds[index] < 0) {
 			record = parkfile_look(&inherit->file->file, index, &buf);
 			if (parkset_matches(record, fd, &sound)) {
-				inherit->fds[index] = fd;
-				inherit->watched = inherit_is_watched(inherit, record, fd);
+				inherit_keep(inherit, index, record, fd);
 				continue;
 			}
 		}

@@ -10,8 +10,10 @@ import struct
 import pytest
 
 from clients import connect, is_closed
+from gateway import wait_for
 from parkfile import Parkfile, memory_file, stored_bytes
 from restarts import check_echo, config
+from servers import relay
 
 FIRST = struct.Struct("<I")
 POLLSET = 2**32 - 1  # as FIRST
@@ -330,3 +332,78 @@ def test_numbers_and_events_that_are_not_so(keeper, change):
     one.start()
     assert gateway.metric("connections_restored_total") == len(clients)
     check_all(one, gateway, clients)
+
+
+# Relayed pairs, whose numbers do not come in their order.
+
+
+def paired(keeper, server, count=60, **options):
+    """As churned(), behind a relay with one worker."""
+    one = keeper("relay")
+    gateway = one.start(relay(server, workers=1), **options)
+    for client in connect_all(gateway, one.addresses["relay"], count):
+        client.close()
+    gateway.wait_connections(0)
+    clients = connect_all(gateway, one.addresses["relay"], count)
+    for client in clients:
+        check_echo(client)  # its server is there
+    clients = leave(gateway, clients, lambda i: i % 3)
+    clients += connect_all(gateway, one.addresses["relay"], count // 6, len(clients))
+    for client in clients:
+        check_echo(client)
+    return one, gateway, clients
+
+
+def check_all_pairs(gateway, clients):
+    for client in clients:
+        check_echo(client)
+    (items,) = all_watched(gateway)
+    assert len(items) == 2 * len(clients)
+    for client in clients:
+        client.close()
+    gateway.wait_connections(0)
+    wait_for(lambda: all_watched(gateway), [{}])
+    (pid,) = gateway.worker_pids()
+    assert max(numbers(pid)) < OWN, "nothing is left open"
+
+
+def test_the_set_of_pairs_goes_on(keeper, echoes):
+    one, gateway, clients = paired(keeper, echoes())
+    before = all_watched(gateway)
+    assert generations(before) != {0}, "those that are watched anew have it"
+    for _ in range(3):
+        one.restart()
+        assert all_watched(gateway) == before
+        for client in clients:
+            check_echo(client)
+    check_all_pairs(gateway, clients)
+
+
+def test_a_message_of_pairs_that_is_missing(keeper, echoes):
+    one, gateway, clients = paired(keeper, echoes(), 300)
+    one.end()
+    lost = []
+
+    def change(messages):
+        lost.extend(messages[1][1])
+        for fd in lost:
+            os.close(fd)
+        return [messages[0], *messages[2:]]
+
+    rebuild(one, change)
+    one.start()
+    assert len(lost) == 252, "as many pairs as fit"
+    gateway.wait_closed("park_failed", len(lost) // 2)
+    open_clients = [client for client in clients if not is_closed(client, 0.01)]
+    assert len(open_clients) == len(clients) - len(lost) // 2
+    assert generations(all_watched(gateway)) != {0}, "each has its own number all the same"
+    check_all_pairs(gateway, open_clients)
+
+
+def test_no_room_to_move_pairs(keeper, echoes):
+    """Beside them and their numbers a message's descriptors must fit."""
+    one, gateway, clients = paired(keeper, echoes(), 60, nofile=160)
+    one.end()
+    one.start(nofile=160)
+    assert generations(all_watched(gateway)) == {0}
+    check_all_pairs(gateway, clients)
