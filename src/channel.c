@@ -8,7 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHANNEL_BURST 64         /* messages read in one turn of the loop */
+#include "clock.h"
+
+/* Messages read in one turn of the loop, and how long at most: to connect the clients of a relay to
+ * their servers takes a while. */
+#define CHANNEL_BURST 64
+#define CHANNEL_BURST_USEC 5000
 #define CHANNEL_RETRY_USEC 10000 /* after -ENOBUFS */
 
 struct channel_item {
@@ -63,8 +68,10 @@ channel_receive(struct channel *channel)
 void
 channel_read(struct channel *channel)
 {
+	uint64_t end_usec = clock_now_usec() + CHANNEL_BURST_USEC;
+
 	for (unsigned i = 0; i < CHANNEL_BURST && channel->fd >= 0; i++)
-		if (channel_receive(channel) < 0)
+		if (channel_receive(channel) < 0 || clock_now_usec() >= end_usec)
 			return;
 }
 

@@ -201,7 +201,7 @@ upstream_check_done(struct upstream_check *check)
 	free(check->slots);
 	check->slots = NULL;
 	for (unsigned i = 0; i < UPSTREAM_LISTENERS_MAX; i++)
-		upstream_sources_set(&check->policies[i].sources, NULL, 0);
+		upstream_sources_done(&check->policies[i].sources);
 }
 
 /* At once if it is new; who is checked already may have another interval now. */

@@ -111,9 +111,11 @@ worker_apply_conf(struct worker *worker)
 	log_set_level((enum log_level)worker->conf->log_level);
 	worker->conns.queued_limit = worker->conf->queued_total;
 	for (size_t i = 0; i < worker->conf->n_listeners; i++) {
-		const struct conf_texts *sources = &worker->conf->listeners[i].upstream_sources;
+		const struct conf_listener *from = &worker->conf->listeners[i];
 
-		upstream_sources_set(&worker->sources[i], sources->items, sources->n);
+		if (from->service == CONF_SERVICE_RELAY)
+			upstream_sources_set(&worker->sources[i], from->upstream_sources.items,
+				from->upstream_sources.n);
 		worker_apply_listener(worker, i);
 	}
 }
@@ -122,6 +124,6 @@ void
 worker_conf_done(struct worker *worker)
 {
 	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
-		upstream_sources_set(&worker->sources[i], NULL, 0);
+		upstream_sources_done(&worker->sources[i]);
 	conf_free(worker->conf);
 }

@@ -37,6 +37,8 @@ def wait_workers(gateway, count):
 
 
 def clients_of_worker(gateway, crowd, worker):
+    """Once all are in some worker's hands."""
+    wait_for(lambda: {item["state"] for item in gateway.connections()}, {"open"})
     peers = {item["peer"] for item in gateway.connections(f"worker={worker}&limit=1000")}
     return [client for client in crowd.clients if client.peer in peers]
 

@@ -83,7 +83,7 @@ it_comes_from_the_source_that_it_is_to_begin_with(void **state)
 			expected[first]);
 		close(fd);
 	}
-	upstream_sources_set(&sources, NULL, 0);
+	upstream_sources_done(&sources);
 	assert_int_equal(sources.n, 0);
 	close(listening);
 }
@@ -99,9 +99,67 @@ without_a_source_of_its_family_the_kernel_chooses(void **state)
 	(void)state;
 	upstream_sources_set(&sources, texts, 1);
 	assert_int_equal(upstream_sources_connect(&sources, 0, fd, &server), 0);
-	upstream_sources_set(&sources, NULL, 0);
+	upstream_sources_done(&sources);
 	close(fd);
 	close(listening);
+}
+
+static unsigned
+port_of(int fd)
+{
+	struct upstream_address name = name_of(fd);
+
+	return ntohs(((struct sockaddr_in *)&name.sa)->sin_port);
+}
+
+/* More than half of few ports: they are found, each in a part of them, and then others are. */
+static void
+ports_are_looked_for_in_a_small_part_of_them(void **state)
+{
+	enum {
+		FIRST = 40001,
+		N = 256,
+		OTHERS = 20
+	};
+	struct upstream_sources sources = {.first_port = FIRST, .n_ports = N};
+	struct upstream_address server;
+	int listening = make_listening("127.0.0.1", &server), fds[N + OTHERS], zero = 0;
+	unsigned n_within = 0, n_high = 0;
+
+	(void)state;
+	if (setsockopt(listening, IPPROTO_IP, 51, &zero, sizeof(zero)) < 0)
+		skip(); /* before Linux 6.3 */
+	assert_int_equal(listen(listening, N + OTHERS), 0);
+	for (unsigned i = 0; i < N + OTHERS; i++) {
+		unsigned port;
+
+		fds[i] = make_socket(&server);
+		assert_int_equal(upstream_sources_connect(&sources, i * 77, fds[i], &server), 0);
+		port = port_of(fds[i]) - FIRST;
+		n_within += port < N;
+		n_high += port >= N / 2 && port < N;
+		assert_true(i > N / 4 || port < N);
+		if (i == N / 4)
+			assert_in_range(n_high, N / 16, N * 3 / 16); /* not one after the other */
+	}
+	assert_in_range(n_within, N * 3 / 4, N);
+	for (unsigned i = 0; i < N + OTHERS; i++)
+		close(fds[i]);
+	close(listening);
+}
+
+static void
+ports_of_this_machine_are_known(void **state)
+{
+	struct upstream_sources sources = {0};
+
+	(void)state;
+	upstream_sources_set(&sources, NULL, 0);
+	if (sources.n_ports == 0)
+		skip(); /* they are few */
+	assert_in_range(sources.first_port, 1, UINT16_MAX);
+	assert_in_range(sources.first_port + sources.n_ports - 1, sources.first_port, UINT16_MAX);
+	upstream_sources_done(&sources);
 }
 
 int
@@ -111,6 +169,8 @@ main(void)
 		cmocka_unit_test(a_connect_that_meets_itself_is_refused),
 		cmocka_unit_test(it_comes_from_the_source_that_it_is_to_begin_with),
 		cmocka_unit_test(without_a_source_of_its_family_the_kernel_chooses),
+		cmocka_unit_test(ports_are_looked_for_in_a_small_part_of_them),
+		cmocka_unit_test(ports_of_this_machine_are_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
