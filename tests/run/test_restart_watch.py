@@ -137,8 +137,7 @@ def check_all(one, gateway, clients):
         assert max(numbers(pid)) < OWN, "nothing is left open"
 
 
-def test_the_set_goes_on(keeper):
-    one, gateway, clients = churned(keeper)
+def check_goes_on(one, gateway, clients):
     before = all_watched(gateway)
     assert generations(before) != {0}, "those that are watched anew have it"
     for _ in range(3):
@@ -146,6 +145,11 @@ def test_the_set_goes_on(keeper):
         assert all_watched(gateway) == before
         for client in clients:
             check_echo(client)
+
+
+def test_the_set_goes_on(keeper):
+    one, gateway, clients = churned(keeper)
+    check_goes_on(one, gateway, clients)
     check_all(one, gateway, clients)
 
 
@@ -369,13 +373,7 @@ def check_all_pairs(gateway, clients):
 
 def test_the_set_of_pairs_goes_on(keeper, echoes):
     one, gateway, clients = paired(keeper, echoes())
-    before = all_watched(gateway)
-    assert generations(before) != {0}, "those that are watched anew have it"
-    for _ in range(3):
-        one.restart()
-        assert all_watched(gateway) == before
-        for client in clients:
-            check_echo(client)
+    check_goes_on(one, gateway, clients)
     check_all_pairs(gateway, clients)
 
 
