@@ -56,6 +56,13 @@ def raise_loopback():
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
 
+def furnish_namespace():
+    """What both ends need of the one that they are in."""
+    raise_loopback()
+    for key, value in NET_SYSCTLS.items():
+        set_sysctl(key, value)
+
+
 def sysctl_path(key):
     return pathlib.Path("/proc/sys", *key.split("."))
 
