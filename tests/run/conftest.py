@@ -7,6 +7,7 @@ import pytest
 
 from gateway import Gateway
 from keeper import Keeper
+from measures import repeated
 from servers import echoes, full, scripted  # fixtures, for every test
 
 __all__ = ["echoes", "full", "gateway", "keeper", "scripted"]
@@ -20,12 +21,19 @@ FAILED = pytest.StashKey[bool]()
 
 def pytest_configure(config):
     config.addinivalue_line(
-        "markers", "alone: it measures time or the machine, so that nothing may run beside it"
+        "markers", "measures: it measures time, and is repeated if the machine stood still"
     )
+    config.addinivalue_line("markers", "alone: it measures, and nothing may run beside it")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("measures") or item.get_closest_marker("alone"):
+            item.obj = repeated(item.obj)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -70,7 +78,9 @@ def keeper(tmp_path, request):
     with contextlib.ExitStack() as stack:
 
         def make(*sockets):
-            one = Keeper(tmp_path, sockets)
+            directory = tmp_path / f"keeper{len(list(tmp_path.iterdir()))}"
+            directory.mkdir()
+            one = Keeper(directory, sockets)
             stack.callback(one.close)
             started = one.start
 

@@ -7,6 +7,8 @@ import pytest
 from clients import Crowd
 from gateway import wait_for
 
+pytestmark = pytest.mark.measures
+
 BURST = 20
 RATE = 10
 SOON = 0.7  # seconds in which what is accepted at once is; a burst by the rate would take 2

@@ -348,6 +348,7 @@ def seconds_until_closed(clients, started):
     return ends
 
 
+@pytest.mark.measures
 def test_silent_clients_are_closed_after_the_timeout(crowded):
     """The one test that waits for it: all sorts of silence at once."""
     started = time.monotonic()

@@ -27,6 +27,8 @@ from bench_server import (
     talkative,
 )
 
+pytestmark = pytest.mark.measures
+
 
 @pytest.mark.parametrize(
     "args",
@@ -349,7 +351,7 @@ def test_receive_notices_silence():
     assert result["heartbeats_received"] == 0
     assert result["heartbeats_due"] == pytest.approx(5 * 10 * result["measured_seconds"], abs=2)
     assert result["gap_seconds"] is None
-    assert result["longest_silence_seconds"] >= 0.5
+    assert result["longest_silence_seconds"] >= 0.45, "it begins when the client hears of the start"
 
 
 def test_churn():

@@ -4,6 +4,8 @@ import pytest
 
 from bench_server import Server, bench, echo, report
 
+pytestmark = pytest.mark.measures
+
 QUIET = {"ping_interval": 0}
 
 

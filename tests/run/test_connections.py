@@ -100,6 +100,7 @@ def test_echo_slows_a_client_down_that_does_not_read(one, name):
     one.wait_closed("client_closed", 1)
 
 
+@pytest.mark.measures
 def test_one_who_does_not_read_holds_up_no_other(gateway):
     one = gateway({"workers": 1, "listeners": LISTENERS})
     with client_of(one, "echo") as stuck, client_of(one, "echo") as client:
@@ -179,6 +180,7 @@ def test_reset_before_it_was_accepted(gateway):
 # What is known of a connection.
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("name, source", [("echo", "127.4.5.6"), ("echo6", None)])
 def test_details(one, name, source):
     with client_of(one, name, source) as client, client_of(one, "hold"):

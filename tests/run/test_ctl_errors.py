@@ -171,6 +171,7 @@ def drip(handler):
         handler.wfile.write(b" ")
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("behaviour", [hang, drip])
 def test_an_answer_that_takes_too_long_exits_3(gateway, behaviour):
     gateway.answers["GET", "/stats"] = behaviour

@@ -148,6 +148,7 @@ def test_top_quits_on_control_c(gateway):
     assert_screen_given_back(terminal.finish(-signal.SIGINT))
 
 
+@pytest.mark.measures
 def test_top_quits_while_the_gateway_hangs(gateway):
     terminal = Terminal(gateway, "top", "--interval", "0.1")
     terminal.until("A second")

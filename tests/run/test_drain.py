@@ -45,6 +45,7 @@ def test_new_ones_wait_until_resumed(gateway):
         assert one.closed_counts() == {}
 
 
+@pytest.mark.measures
 def test_at_an_even_pace_in_random_order(gateway):
     over = 2.0
     one = gateway({"workers": 3, "listeners": LISTENERS})

@@ -59,6 +59,7 @@ def set_descriptors(pid, limit):
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit or hard, hard))
 
 
+@pytest.mark.measures
 def test_accepting_pauses_without_descriptors_and_resumes(gateway):
     one = gateway(config())
     with Crowd(one.address(), 10) as crowd:
@@ -143,6 +144,7 @@ def test_full_workers_refuse(gateway, offset):
         check_serves(one, 10)
 
 
+@pytest.mark.measures
 def test_full_workers_let_wait(gateway):
     one = gateway(config(2, {"when_full": "wait"}), nofile=RESERVED + 50)
     with Crowd(one.address("echo"), 110) as crowd:
@@ -170,6 +172,7 @@ def check_admin_in_need(gateway, crowd):
         assert gateway.reload(limits={"connections": 1000}) == ["limits.connections"]
 
 
+@pytest.mark.measures
 @AS_ROOT
 def test_descriptors_in_flight_run_out(gateway):
     """An ordinary user may have RLIMIT_NOFILE descriptors in flight (ETOOMANYREFS)."""
@@ -193,6 +196,7 @@ def test_descriptors_in_flight_run_out(gateway):
 # A worker that hangs for a while.
 
 
+@pytest.mark.measures
 def test_connections_on_their_way_to_a_stopped_worker(gateway):
     """Many at once: more than fit into one message."""
     one = gateway(config(workers=1))
@@ -313,6 +317,7 @@ def test_killed_while_clients_connect_reset_and_send(gateway):
     assert one.stats()["sources_current"] == 0
 
 
+@pytest.mark.measures
 def test_crash_loop_backs_off(gateway):
     one = gateway(config(workers=2))
     waits = []
@@ -383,6 +388,7 @@ def test_workers_go_when_the_supervisor_is_killed(gateway):
             wait_for(lambda: process_runs(pid), False)
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_stops_cleanly_with_clients(gateway, sig):
     one = gateway(config())
@@ -409,6 +415,7 @@ def test_starts_again_at_once_on_the_same_addresses(gateway):
     check_serves(one)
 
 
+@pytest.mark.measures
 def test_stop_timeout_kills_a_stopped_worker(gateway):
     one = gateway(config(stop_timeout="500ms"))
     with stopped(one.worker_pids()[2]), Crowd(one.address(), 30) as crowd:
@@ -420,6 +427,7 @@ def test_stop_timeout_kills_a_stopped_worker(gateway):
         assert crowd.pump_until(lambda: crowd.open_count == 0)
 
 
+@pytest.mark.measures
 def test_second_signal_kills_at_once(gateway):
     one = gateway(config(stop_timeout="60s"))
     pid = one.worker_pids()[0]

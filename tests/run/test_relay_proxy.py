@@ -240,6 +240,7 @@ def test_the_end_before_the_header_is_complete(gateway, echoes):
     assert set(one.closed_counts()) <= {"proxy_error", "client_closed"}
 
 
+@pytest.mark.measures
 @SERVICES
 @pytest.mark.parametrize("begun", [b"", line()[:-1], binary()[:20]])
 def test_a_header_that_does_not_come_in_time(gateway, echoes, service, begun):

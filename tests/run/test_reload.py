@@ -76,6 +76,7 @@ def test_limit_of_connections(gateway, way):
         assert "reload: limits.connections changed" in one.log()
 
 
+@pytest.mark.measures
 @EACH_WAY
 def test_idle_timeout_of_those_who_are_in(gateway, way):
     one = gateway(config({"idle_timeout": "1h"}))
@@ -100,6 +101,7 @@ def heartbeats_a_second(crowd, seconds=1.0):
     return (crowd.received - before) / len(crowd) / (time.monotonic() - started)
 
 
+@pytest.mark.measures
 def test_heartbeats_of_those_who_are_in(gateway):
     one = gateway(config(listeners={"hold": {}}))
     with Crowd(one.address(), 50) as crowd:

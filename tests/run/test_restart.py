@@ -215,6 +215,7 @@ def lateness(gateway, crowd, interval):
     ]
 
 
+@pytest.mark.measures
 def test_heartbeats_keep_their_phase(keeper):
     interval = 0.5
     one = keeper("beat")
@@ -235,6 +236,7 @@ def test_heartbeats_keep_their_phase(keeper):
             crowd.pump()
 
 
+@pytest.mark.measures
 def test_heartbeats_that_fell_due_meanwhile_are_sent_once(keeper):
     one = keeper("beat")
     beat = {"heartbeat": {"interval": "2s", "payload": "x"}}
@@ -257,6 +259,7 @@ def test_heartbeats_that_fell_due_meanwhile_are_sent_once(keeper):
         assert max(fresh) <= 2 + took // 2
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize(
     ("limits", "reason", "after"),
     [

@@ -490,6 +490,7 @@ def pings(notify, after=0):
     return [later - earlier for earlier, later in zip(times, times[1:])]
 
 
+@pytest.mark.measures
 def test_watchdog(notified, notify):
     notified(WATCHDOG_USEC="200000")
     gaps = wait_for(lambda: pings(notify), lambda found: len(found) >= 10)

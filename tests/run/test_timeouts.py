@@ -6,6 +6,8 @@ import pytest
 
 from clients import Crowd
 
+pytestmark = pytest.mark.measures
+
 TIMEOUT = 0.5
 SLACK = 0.7  # how late a busy machine may be
 

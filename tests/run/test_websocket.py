@@ -318,6 +318,7 @@ def test_7_1_2_the_server_closes_and_the_client_answers(echo):
     one.wait_closed("killed", 1)
 
 
+@pytest.mark.measures
 def test_7_1_1_who_does_not_answer_a_close_frame_is_closed_in_time(gateway):
     one = gateway(config(websocket={"close_timeout": "300ms"}))
     with WebSocket(one.address("ws")) as client:
@@ -399,6 +400,7 @@ def test_5_5_3_a_pong_that_nobody_asked_for_is_no_mistake(echo):
     assert count(one, "pongs_received_total") == 1
 
 
+@pytest.mark.measures
 def test_5_5_2_pings_come_at_their_interval_and_their_pongs_keep_the_connection(gateway):
     one = gateway(config(websocket={"ping_interval": "200ms"}))
     with WebSocket(one.address("ws")) as client:
@@ -416,6 +418,7 @@ def test_5_5_2_pings_come_at_their_interval_and_their_pongs_keep_the_connection(
         assert one.metric("connections_current") == 1
 
 
+@pytest.mark.measures
 def test_7_2_2_a_missing_pong_closes_at_the_next_ping(gateway):
     one = gateway(config(websocket={"ping_interval": "300ms", "close_timeout": "100ms"}))
     with WebSocket(one.address("ws"), answers=False) as client:

@@ -185,6 +185,7 @@ def test_a_head_without_end_is_refused_at_the_limit(gateway):
         assert client.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.measures
 def test_a_handshake_that_takes_too_long_is_told_408(gateway):
     one = gateway(config({"handshake_timeout": "300ms", "close_timeout": "100ms"}))
     with connect(one.address("ws")) as silent, connect(one.address("ws")) as slow:
