@@ -506,3 +506,33 @@ conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events)
 	}
 	return true;
 }
+
+/* Bulk is not put off to be moved on later, as conn_on_ready() would. */
+static void
+conn_hear_one(struct conns *conns, struct conn *conn)
+{
+	int fd = conn_fd(conns, conn);
+	uint32_t wanted =
+		conn->state == CONN_CONNECTING ? EPOLLOUT : conn_wanted_events(conn->flags);
+	uint32_t events = pollset_look(fd, wanted);
+
+	if (!events)
+		return;
+	if (conn_is_bulk(conns, conn) && events & EPOLLIN && !(conn->flags & CONN_UNREAD))
+		conn_read(conns, conn);
+	else
+		(void)conn_on_ready(conns, fd, conn->generation, events);
+}
+
+bool
+conn_hear(struct conns *conns, struct conn *conn)
+{
+	struct conn *other = conn_other(conns, conn);
+	uint32_t generation = conn->generation;
+
+	if (other)
+		conn_hear_one(conns, other);
+	if (conn->state != CONN_FREE && conn->generation == generation)
+		conn_hear_one(conns, conn);
+	return conn->state != CONN_FREE && conn->generation == generation;
+}

@@ -260,6 +260,11 @@ void conn_adopt(struct conns *conns, int fd, const struct conn_newcomer *newcome
 /* The supervisor's answer to a question: it may come in, and has this server (or UPSTREAM_NONE). */
 void conn_assign(struct conns *conns, struct conn *conn, uint16_t server);
 
+/* Before somebody is closed for having kept silent: reads what has come, for it and for the other
+ * side, and the worker has not come to, since the machine stood still or has much to do. False: that
+ * closed it. */
+bool conn_hear(struct conns *conns, struct conn *conn) MG_MUST_CHECK;
+
 /* In conn_park.c. A connection is not served from when it is parked until it is restored. What takes
  * long and cannot change is asked for before: makes room for it, and asks. -ENOMEM: it is asked for
  * later, that is all. */
@@ -408,6 +413,10 @@ void conn_close(struct conns *conns, struct conn *conn, enum close_reason reason
  * the connection's own; it follows from the id, so that all together are an even stream. 0: an
  * interval of 0. */
 uint64_t conn_next_beat(const struct conn *conn, uint64_t interval_usec, uint64_t after_usec);
+
+/* Moments of a service or protocol up to here have been served; one in the tick of the wheel that
+ * is under way is due at its end. */
+uint64_t conn_served_usec(const struct conns *conns);
 
 /* The moment of the last byte received, monotonic, rounded down to a tick of the wheel. */
 uint64_t conn_active_usec(const struct conns *conns, const struct conn *conn);

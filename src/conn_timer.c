@@ -19,9 +19,8 @@ conn_spread(uint64_t id)
 	return (uint32_t)((id * 0x9e3779b97f4a7c15u) >> 32);
 }
 
-/* Moments of a service up to here have been served; one in the tick under way is due at its end. */
-static uint64_t
-conn_tick_start_usec(const struct conns *conns)
+uint64_t
+conn_served_usec(const struct conns *conns)
 {
 	return conns->now_usec / WHEEL_TICK_USEC * WHEEL_TICK_USEC;
 }
@@ -141,8 +140,8 @@ conn_set_timer(struct conns *conns, struct conn *conn)
 {
 	uint32_t index = (uint32_t)conn_fd(conns, conn);
 	uint64_t at = conn_next_close(conns, conn).at_usec;
-	uint64_t service_at = conn_next_service(conns, conn, conn_tick_start_usec(conns));
-	uint64_t proto_at = conn_next_proto(conns, conn, conn_tick_start_usec(conns));
+	uint64_t service_at = conn_next_service(conns, conn, conn_served_usec(conns));
+	uint64_t proto_at = conn_next_proto(conns, conn, conn_served_usec(conns));
 	uint64_t ahead = 0;
 
 	if (service_at < at)
@@ -165,7 +164,7 @@ void
 conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec)
 {
 	uint64_t served_usec = since_usec / WHEEL_TICK_USEC * WHEEL_TICK_USEC;
-	uint64_t now_usec = conn_tick_start_usec(conns);
+	uint64_t now_usec = conn_served_usec(conns);
 	uint32_t generation = conn->generation;
 
 	if (conn_next_service(conns, conn, served_usec) <= now_usec)
@@ -181,6 +180,13 @@ conn_has_sent(const struct conns *conns, const struct conn *conn)
 	return conn->flags & CONN_HELD && conn_has_unread(conn_fd(conns, conn));
 }
 
+/* Could what the worker has not heard yet put this deadline off? */
+static bool
+conn_may_be_in_time(const struct conn *conn, enum close_reason reason)
+{
+	return conn->state != CONN_CLOSING && reason != CLOSE_LIFETIME;
+}
+
 /* The node of a connection expired: at this tick a deadline was set. It may have been put off, and
  * if the loop was late, several moments of the service may have passed: it gets one call, and so does
  * the protocol. */
@@ -191,12 +197,14 @@ conn_on_timer(void *context, uint32_t index)
 	struct conn *conn = &conns->table[index];
 	struct conn_deadline deadline = conn_next_close(conns, conn);
 	uint32_t late = wheel_tick(conns->now_usec) - conn->timer.due;
-	uint64_t due_usec = conn_tick_start_usec(conns) - (uint64_t)late * WHEEL_TICK_USEC;
+	uint64_t due_usec = conn_served_usec(conns) - (uint64_t)late * WHEEL_TICK_USEC;
 	uint32_t generation = conn->generation;
 
-	if (deadline.at_usec <= conns->now_usec && deadline.reason == CLOSE_FIRST_BYTE_TIMEOUT &&
-		conn_has_sent(conns, conn)) {
-		conn->flags |= CONN_GOT_BYTES;
+	if (deadline.at_usec <= conns->now_usec && conn_may_be_in_time(conn, deadline.reason)) {
+		if (!conn_hear(conns, conn))
+			return;
+		if (conn_has_sent(conns, conn))
+			conn->flags |= CONN_GOT_BYTES;
 		deadline = conn_next_close(conns, conn);
 	}
 	if (deadline.at_usec <= conns->now_usec) {

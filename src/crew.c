@@ -318,35 +318,42 @@ crew_reap(struct crew *crew, pid_t pid, int status)
 	return false;
 }
 
+/* It was silent for too long at one look, and has not ticked until the next. */
 static bool
-crew_member_hangs(const struct crew_member *member, uint64_t now_usec, uint64_t timeout_usec)
+crew_member_hangs(const struct crew_member *member)
 {
-	uint64_t tick_usec = metrics_read(&crew_slot(member)->tick_usec);
+	return member->pid > 0 && member->old_tick_usec != 0 &&
+	       metrics_read(&crew_slot(member)->tick_usec) == member->old_tick_usec;
+}
 
-	return member->pid > 0 && now_usec > tick_usec && now_usec - tick_usec > timeout_usec;
+static void
+crew_watch_member(struct crew_member *member, uint64_t now_usec, uint64_t timeout_usec)
+{
+	struct log_context context = {.worker = member->index, .has_worker = true};
+	uint64_t tick_usec = metrics_read(&crew_slot(member)->tick_usec);
+	bool old = now_usec > tick_usec && now_usec - tick_usec > timeout_usec;
+
+	if (old && crew_member_hangs(member)) {
+		log_error(&context, "worker %u (pid %d) has not ticked for %.1f s; killing it",
+			member->index, (int)member->pid, (double)(now_usec - tick_usec) / 1e6);
+		crew_give_up(member);
+	}
+	member->old_tick_usec = old ? tick_usec : 0;
 }
 
 void
 crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec)
 {
-	for (unsigned i = 0; i < crew->n_members && !crew->stopping; i++) {
-		struct crew_member *member = &crew->members[i];
-		struct log_context context = {.worker = i, .has_worker = true};
-
-		if (member->state == CREW_DOWN ||
-			!crew_member_hangs(member, now_usec, timeout_usec))
-			continue;
-		log_error(&context, "worker %u (pid %d) has not ticked for %.1f s; killing it", i,
-			(int)member->pid, (double)timeout_usec / 1e6);
-		crew_give_up(member);
-	}
+	for (unsigned i = 0; i < crew->n_members && !crew->stopping; i++)
+		if (crew->members[i].state != CREW_DOWN)
+			crew_watch_member(&crew->members[i], now_usec, timeout_usec);
 }
 
 bool
-crew_ticks(const struct crew *crew, uint64_t now_usec, uint64_t timeout_usec)
+crew_ticks(const struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->n_members; i++)
-		if (crew_member_hangs(&crew->members[i], now_usec, timeout_usec))
+		if (crew_member_hangs(&crew->members[i]))
 			return false;
 	return true;
 }

@@ -42,6 +42,7 @@ struct crew_member {
 	uint64_t started_usec;
 	uint64_t backoff_usec;
 	uint64_t restarts;
+	uint64_t old_tick_usec; /* its last tick, if crew_watch() found that too old; or 0 */
 	struct event *respawn_event;
 	int conf_fd; /* a configuration still to be sent, or -1 */
 	bool told_to_stop;
@@ -121,11 +122,13 @@ void crew_send_conf(struct crew *crew, int conf_fd);
 /* A child ended; false: it is no worker. */
 bool crew_reap(struct crew *crew, pid_t pid, int status);
 
-/* Kills workers that have not ticked since `timeout_usec`. */
+/* To be called again and again. Kills workers whose last tick is older than `timeout_usec` and still
+ * is their last when this is called the next time: where the whole machine stood still (a virtual
+ * one that was paused or moved), it is this process alone that has had no time to see them tick. */
 void crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
 
-/* Has every worker that is up ticked within `timeout_usec`? */
-bool crew_ticks(const struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
+/* Has every worker that crew_watch() found silent ticked since? */
+bool crew_ticks(const struct crew *crew);
 
 /* Tells all to stop, once they have what they were given; `flags` of CONTROL_STOP. None is replaced
  * from now on. */

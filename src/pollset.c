@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -178,4 +179,17 @@ int
 pollset_change(struct pollset *pollset, int fd, uint32_t generation, uint32_t events)
 {
 	return pollset_control(pollset, EPOLL_CTL_MOD, fd, generation, events);
+}
+
+/* poll(2) has the same numbers, in 16 bits. */
+_Static_assert(
+	EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR && EPOLLHUP == POLLHUP,
+	"epoll_ctl(2): as poll(2)");
+
+uint32_t
+pollset_look(int fd, uint32_t events)
+{
+	struct pollfd one = {.fd = fd, .events = (short)(events & (EPOLLIN | EPOLLOUT))};
+
+	return poll(&one, 1, 0) > 0 ? (uint32_t)one.revents : 0;
 }

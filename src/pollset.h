@@ -69,4 +69,7 @@ int pollset_add(
 int pollset_change(
 	struct pollset *pollset, int fd, uint32_t generation, uint32_t events) MG_MUST_CHECK;
 
+/* Which of these events, and of those that are always told, a descriptor has now; in a set or not. */
+uint32_t pollset_look(int fd, uint32_t events);
+
 #endif

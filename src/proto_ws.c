@@ -210,7 +210,7 @@ static void
 proto_ws_on_pong(struct conns *conns, struct conn *conn)
 {
 	proto_ws_count(conns, conn, LISTENER_METRIC_PONGS_RECEIVED);
-	conn->proto[PROTO_WS_AWAITS_PONG] = false;
+	conn->proto[PROTO_WS_PONG_DUE] = 0;
 }
 
 /* 5.5.1: the answer to our close frame, or the client's, which is answered with its code. */
@@ -369,18 +369,34 @@ proto_ws_could_answer(const struct conns *conns, const struct conn *conn)
 	return !(conn->flags & (CONN_PAUSED | CONN_HELD)) && !sends;
 }
 
+/* A ping that is sent late, after a restart say, has the next moment before it too soon to count. */
+static uint8_t
+proto_ws_pong_due(const struct conns *conns, const struct conn *conn)
+{
+	uint64_t ping_usec = conn_listener(conns, conn)->ping_usec;
+	uint64_t served_usec = conn_served_usec(conns);
+
+	return conn_next_beat(conn, ping_usec, served_usec) - served_usec < ping_usec / 2 ? 2 : 1;
+}
+
 /* There is one ping on its way at most, so that none pile up. */
 static void
 proto_ws_timer(struct conns *conns, struct conn *conn)
 {
-	if (conn->proto[PROTO_WS_AWAITS_PONG]) {
-		if (proto_ws_could_answer(conns, conn))
+	uint8_t *due = &conn->proto[PROTO_WS_PONG_DUE];
+
+	if (*due && (!conn_hear(conns, conn) || conn->state != CONN_OPEN))
+		return;
+	if (*due) {
+		if (*due > 1)
+			(*due)--;
+		else if (proto_ws_could_answer(conns, conn))
 			conn_end(conns, conn, CLOSE_PONG_TIMEOUT);
 		return;
 	}
 	if (proto_ws_write_frame(conns, conn, WS_PING, true, "", 0) < 0)
 		return;
-	conn->proto[PROTO_WS_AWAITS_PONG] = true;
+	*due = proto_ws_pong_due(conns, conn);
 	proto_ws_count(conns, conn, LISTENER_METRIC_PINGS_SENT);
 }
 

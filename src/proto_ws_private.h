@@ -7,10 +7,10 @@
 
 /* What is in conn->proto. */
 enum proto_ws_byte {
-	PROTO_WS_HEAD_END,    /* the state of http_head_find_end() */
-	PROTO_WS_AWAITS_PONG, /* bool: the last ping is not answered */
-	PROTO_WS_STREAMING,   /* bool: the service has got a first part of the message under way */
-	PROTO_WS_EARLY,       /* bool: what came while it was held waits in `in` */
+	PROTO_WS_HEAD_END,  /* the state of http_head_find_end() */
+	PROTO_WS_PONG_DUE,  /* the last ping must be answered by the so many-th moment; 0: it is */
+	PROTO_WS_STREAMING, /* bool: the service has got a first part of the message under way */
+	PROTO_WS_EARLY,     /* bool: what came while it was held waits in `in` */
 	PROTO_WS_BYTES,
 };
 

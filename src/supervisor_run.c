@@ -82,7 +82,7 @@ supervisor_on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (crew_ticks(&supervisor->crew, clock_now_usec(), supervisor->conf->worker_timeout))
+	if (crew_ticks(&supervisor->crew))
 		notify_watchdog();
 }
 

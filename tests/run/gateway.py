@@ -103,6 +103,7 @@ def process_runs(pid):
 @contextlib.contextmanager
 def stopped(pid):
     """The process hangs meanwhile."""
+    assert pid > 0, "kill(2) would stop the tests"
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: process_state(pid), "T")
     try:

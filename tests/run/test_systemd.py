@@ -498,12 +498,12 @@ def test_watchdog(notified, notify):
 
 
 def test_no_watchdog_while_a_worker_hangs(notified, notify):
-    """Until it is killed, at the next tick of the supervisor after worker_timeout."""
+    """Until it is killed, at the second tick of the supervisor after worker_timeout."""
     one = notified(more={"worker_timeout": "1200ms"}, WATCHDOG_USEC="100000")
     wait_for(lambda: len(pings(notify)) > 5, True)
     after = len(notify.messages)
     os.kill(one.worker_pids()[1], signal.SIGSTOP)
-    one.wait_log("has not ticked for 1.2 s; killing it")
+    one.wait_log(r"has not ticked for [2-9]\.\d s; killing it")
     killed = time.monotonic()
     wait_for(lambda: notify.find(after, WATCHDOG="1")[-1].at > killed, True)
     gaps = pings(notify, after)
