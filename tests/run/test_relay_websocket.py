@@ -255,6 +255,7 @@ def test_a_client_that_does_not_read_stops_its_server(gateway, scripted):
         assert one.closed_counts() == {}
 
 
+@pytest.mark.measures
 def test_pings_go_on_with_a_server_behind(gateway, scripted):
     server = scripted()
     one = gateway(config(server, websocket={"ping_interval": "200ms"}))

@@ -75,6 +75,7 @@ def test_5_6_messages_come_back_as_they_were(echo, length):
     assert count(one, "messages_sent_total") == 2
 
 
+@pytest.mark.measures
 def test_5_1_nothing_that_the_server_sends_is_masked(gateway):
     one = gateway(config("hold", {"ping_interval": "100ms"}, heartbeat=HEARTBEAT))
     with WebSocket(one.address("ws")) as client, WebSocket(one.address("ws")) as failing:
@@ -431,6 +432,7 @@ def test_7_2_2_a_missing_pong_closes_at_the_next_ping(gateway):
     one.wait_closed("pong_timeout", 1)
 
 
+@pytest.mark.measures
 def test_pings_are_changed_by_a_reload(gateway):
     one = gateway(config())
     with WebSocket(one.address("ws")) as client:
