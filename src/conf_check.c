@@ -42,6 +42,16 @@ conf_check_fail(struct conf_draft *draft, const struct conf_part *part, const ch
 	json_decref(json);
 }
 
+void
+conf_check_fail_text(
+	struct conf_draft *draft, const struct conf_part *part, const char *path, const char *text)
+{
+	char full[CONF_PREFIX_MAX + CONF_KEY_PATH_MAX];
+
+	snprintf(full, sizeof(full), "%s%s", part->prefix, path);
+	conf_report_add(&draft->report, full, "%s", text);
+}
+
 static void
 conf_check_burst(
 	struct conf_draft *draft, const struct conf_part *part, uint64_t rate, uint64_t burst)
@@ -100,33 +110,6 @@ conf_check_framing(struct conf_draft *draft, const struct conf_part *part)
 		conf_check_is_good(part, "framing", "protocol"))
 		conf_check_fail(draft, part, "framing",
 			"allowed is only \"none\" unless protocol is \"raw\"");
-}
-
-/* Lists that nobody would ever look at are a mistake, and one about who is let in. */
-static void
-conf_check_websocket(struct conf_draft *draft, const struct conf_part *part)
-{
-	static const char *const lists[] = {"websocket.paths", "websocket.hosts",
-		"websocket.origins", "websocket.subprotocols"};
-	static const char head[] = "websocket.head_bytes",
-			  queue[] = "limits.queued_bytes_per_connection";
-	const struct conf_listener *listener = part->structure;
-
-	if (listener->protocol == CONF_PROTOCOL_WEBSOCKET) {
-		if (listener->ws_head_max > listener->queued_per_connection &&
-			conf_check_is_good(part, head, queue))
-			conf_check_fail(draft, part, head,
-				"allowed is at most limits.queued_bytes_per_connection");
-		return;
-	}
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-		const struct conf_key *key = conf_scope_find(part->scope, lists[i]);
-		const struct conf_texts *texts = conf_key_field(key, part->structure);
-
-		if (texts->n > 0 && conf_check_is_good(part, lists[i], "protocol"))
-			conf_check_fail(draft, part, lists[i],
-				"allowed is only [] unless protocol is \"websocket\"");
-	}
 }
 
 /* Compares as the kernel will: "[::0]:7000" is "[::]:7000". */

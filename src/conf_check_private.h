@@ -17,6 +17,13 @@ bool conf_check_is_good(const struct conf_part *part, const char *a, const char 
 void conf_check_fail(struct conf_draft *draft, const struct conf_part *part, const char *path,
 	const char *message);
 
+/* "PATH: TEXT", about one text of a list. */
+void conf_check_fail_text(
+	struct conf_draft *draft, const struct conf_part *part, const char *path, const char *text);
+
+/* The keys of WebSocket listeners, and that nobody else has them. */
+void conf_check_websocket(struct conf_draft *draft, const struct conf_part *part);
+
 /* The servers behind a listener, and the way to them. */
 void conf_check_relay(struct conf_draft *draft, const struct conf_part *part);
 void conf_check_nameservers(struct conf_draft *draft);

@@ -5,6 +5,7 @@
  */
 #include "conf_check_private.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -15,17 +16,6 @@
 #define CONF_RELAY_QUEUE_MIN 4096 /* bytes: a PROXY header, and what a client may send with it */
 #define CONF_SERVERS "upstream.servers"
 #define CONF_SOURCES "upstream.source_addresses"
-
-/* "PATH: found \"x\", allowed are ..." about one text of a list. */
-static void
-conf_check_fail_text(
-	struct conf_draft *draft, const struct conf_part *part, const char *path, const char *text)
-{
-	char full[CONF_PREFIX_MAX + CONF_KEY_PATH_MAX];
-
-	snprintf(full, sizeof(full), "%s%s", part->prefix, path);
-	conf_report_add(&draft->report, full, "%s", text);
-}
 
 static bool
 conf_check_is_set(const struct conf_part *part, const char *path)
@@ -60,6 +50,54 @@ conf_check_server_twice(struct conf_draft *draft, const struct conf_part *part,
 	}
 }
 
+static bool
+conf_check_is_any(const struct upstream_address *address)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->sa;
+
+	return address->sa.ss_family == AF_INET ? in->sin_addr.s_addr == htonl(INADDR_ANY)
+						: address->sa.ss_family == AF_INET6 &&
+							  IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+}
+
+/* One of this machine's own, surely. */
+static bool
+conf_check_is_here(const struct upstream_address *address)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->sa;
+
+	if (conf_check_is_any(address))
+		return true;
+	return address->sa.ss_family == AF_INET
+		       ? ntohl(in->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET
+		       : address->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
+/* A listener that is its own server makes of one client as many as there may be. */
+static void
+conf_check_loop(struct conf_draft *draft, const struct conf_part *part, const char *text,
+	const struct upstream_address *server)
+{
+	const struct conf_listener *listener = part->structure;
+	char message[2 * UPSTREAM_NAME_MAX + 64];
+	struct upstream_name own;
+	in_port_t port =
+		((const struct sockaddr_in *)&server->sa)->sin_port; /* as in sockaddr_in6 */
+
+	if (server->length == 0 || upstream_parse_name(listener->address, &own, NULL) < 0)
+		return;
+	if (!upstream_address_equal(server, &own.address) &&
+		!(conf_check_is_any(&own.address) && conf_check_is_here(server) &&
+			((const struct sockaddr_in *)&own.address.sa)->sin_port == port))
+		return;
+	snprintf(message, sizeof(message),
+		"found \"%s\", allowed are others than the listener itself (address is \"%s\")",
+		text, listener->address);
+	conf_check_fail_text(draft, part, CONF_SERVERS, message);
+}
+
 static void
 conf_check_server_texts(struct conf_draft *draft, const struct conf_part *part)
 {
@@ -69,10 +107,12 @@ conf_check_server_texts(struct conf_draft *draft, const struct conf_part *part)
 	struct mg_error error;
 
 	for (size_t i = 0; i < servers->n; i++)
-		if (upstream_parse_name(servers->items[i], &name, &error) < 0)
+		if (upstream_parse_name(servers->items[i], &name, &error) < 0) {
 			conf_check_fail_text(draft, part, CONF_SERVERS, error.text);
-		else
+		} else {
 			conf_check_server_twice(draft, part, servers, i, &name);
+			conf_check_loop(draft, part, servers->items[i], &name.address);
+		}
 }
 
 static void

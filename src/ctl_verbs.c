@@ -353,8 +353,7 @@ ctl_verb_upgrade(const struct ctl *ctl)
 
 	if (done)
 		return r;
-	ctl_text_put(&text, CTL_PLAIN, "%s takes over, with all connections.",
-		ctl_json_text(answer.json, "program"));
+	ctl_text_put(&text, CTL_PLAIN, "%s takes over.", ctl_json_text(answer.json, "program"));
 	ctl_text_end_line(&text);
 	ctl_answer_done(&answer);
 	return CTL_EXIT_OK;

@@ -39,7 +39,7 @@ supervisor_tuning(const struct supervisor *supervisor)
 	return tuning;
 }
 
-/* The limit of descriptors has a warning of its own, since it can only be mended by a restart. */
+/* The limit of descriptors has warnings of its own, since it can only be mended by a restart. */
 static bool
 supervisor_has_own_warning(const struct tune_finding *finding)
 {
@@ -111,9 +111,10 @@ supervisor_check_tuning(const struct conf *conf, struct mg_error *reterr_error)
 	return r;
 }
 
-/* The row of the descriptors alone, with the limit that the workers have; no file is read. */
+/* A row of the limit of descriptors alone, with the limit that the workers have. */
 static int
-supervisor_tune_descriptors(const struct supervisor *supervisor, struct tune_report *ret_report)
+supervisor_tune_descriptors(
+	const struct supervisor *supervisor, enum tune_row row, struct tune_report *ret_report)
 {
 	uint64_t limit = (uint64_t)supervisor->crew.capacity + TUNE_RESERVED_FDS;
 	struct tune_facts facts = {
@@ -121,9 +122,9 @@ supervisor_tune_descriptors(const struct supervisor *supervisor, struct tune_rep
 			json_sprintf("%" PRIu64, limit)),
 		.page_bytes = 1, /* of no account here */
 		.cpus = supervisor->crew.n_members,
+		.in_flight_limited = tune_facts_in_flight_limited(""),
 	};
-	int r = facts.values ? tune_check_row(TUNE_ROW_NOFILE, supervisor->conf, &facts, ret_report)
-			     : -ENOMEM;
+	int r = facts.values ? tune_check_row(row, supervisor->conf, &facts, ret_report) : -ENOMEM;
 
 	tune_facts_done(&facts);
 	return r;
@@ -138,17 +139,16 @@ supervisor_has_relay(const struct conf *conf)
 	return false;
 }
 
-json_t *
-supervisor_warnings(const struct supervisor *supervisor)
+/* Do the workers have descriptors enough to hold what they are to? */
+static void
+supervisor_add_capacity_warning(const struct supervisor *supervisor, json_t *list)
 {
 	uint64_t capacity = supervisor_capacity(supervisor);
 	uint64_t limit = supervisor->conf->limit_connections;
-	json_t *list = json_array();
 	struct tune_report report;
 
-	supervisor_add_upstream_warnings(supervisor, list);
-	if (supervisor_tune_descriptors(supervisor, &report) < 0)
-		return list;
+	if (supervisor_tune_descriptors(supervisor, TUNE_ROW_NOFILE, &report) < 0)
+		return;
 	if (tune_report_count_bad(&report) > 0 && capacity < limit)
 		json_array_append_new(
 			list, json_sprintf("%u workers with %s file descriptors each hold %" PRIu64
@@ -164,5 +164,32 @@ supervisor_warnings(const struct supervisor *supervisor)
 			json_sprintf("the supervisor may run out of its %s file descriptors: %s",
 				report.findings[0].now, report.findings[0].how));
 	tune_report_done(&report);
+}
+
+/* Would all of them outlast a restart? */
+static void
+supervisor_add_in_flight_warning(const struct supervisor *supervisor, json_t *list)
+{
+	struct tune_report report;
+
+	if (supervisor_tune_descriptors(supervisor, TUNE_ROW_IN_FLIGHT, &report) < 0)
+		return;
+	if (tune_report_count_bad(&report) > 0)
+		json_array_append_new(list,
+			json_sprintf("a restart passes on %s of %s connections, those to servers "
+				     "included, and closes the rest: %s",
+				report.findings[0].now, report.findings[0].wanted,
+				report.findings[0].how));
+	tune_report_done(&report);
+}
+
+json_t *
+supervisor_warnings(const struct supervisor *supervisor)
+{
+	json_t *list = json_array();
+
+	supervisor_add_upstream_warnings(supervisor, list);
+	supervisor_add_capacity_warning(supervisor, list);
+	supervisor_add_in_flight_warning(supervisor, list);
 	return list;
 }

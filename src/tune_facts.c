@@ -208,7 +208,7 @@ tune_facts_read_cgroup(struct tune_facts *facts, const char *root)
 }
 
 /* The kernel's own test (too_many_unix_fds() in net/core/scm.c). */
-static bool
+bool
 tune_facts_in_flight_limited(const char *root)
 {
 	static const uint64_t exempt = UINT64_C(1) << CAP_SYS_RESOURCE | UINT64_C(1)

@@ -20,4 +20,7 @@ void tune_facts_done(struct tune_facts *facts);
 /* CPUs that this process may use. */
 unsigned tune_facts_cpus(void);
 
+/* Does the kernel limit the descriptors in flight of who runs this process? */
+bool tune_facts_in_flight_limited(const char *root);
+
 #endif

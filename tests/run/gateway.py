@@ -24,10 +24,6 @@ MILLGATED = BUILD / "millgated"
 DEADLINE = 20  # seconds, for whatever ought to happen soon
 POLL = 0.02
 
-# Descriptors in flight are counted for each user; this one is of nobody but this process of the tests.
-_USER = 10**6 + os.getpid()
-AS_ANOTHER = ("setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups")
-
 SANITIZER_REPORT = re.compile(r"runtime error:|ERROR: \w+Sanitizer|SUMMARY: \w+Sanitizer")
 SANITIZER_ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
+from another_user import AS_ANOTHER, AS_ROOT
 from clients import Crowd, connect, read_exactly, reset
-from gateway import AS_ANOTHER, cpu_seconds, process_runs, stopped, wait_for
+from gateway import cpu_seconds, process_runs, stopped, wait_for
 
 RESERVED = 32  # descriptors of a worker that are not for connections (TUNE_RESERVED_FDS)
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become someone else")
 
 
 def config(workers=3, limits=None, **top):

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from another_user import AS_ANOTHER, AS_ROOT
 from gateway import BUILD, MILLGATED, SANITIZER_ENVIRONMENT, SANITIZER_REPORT
 
 CTL = BUILD / "millgatectl"
@@ -283,6 +284,17 @@ def test_just_enough_descriptors(gateway, nofile, warned):
     one = gateway(config(limits={"connections": 2000}), nofile=nofile)
     assert bool(one.stats()["warnings"]) == warned
     assert ("LimitNOFILE" in short(one.get("/tuning"))) == warned
+
+
+@AS_ROOT
+@pytest.mark.parametrize("nofile, warned", [(1999, True), (2000, False)])
+def test_descriptors_that_a_restart_needs(gateway, nofile, warned):
+    """Two workers hold them with half of that."""
+    two = config(limits={"connections": 2000}, workers=2)
+    one = gateway(two, nofile=nofile, prefix=AS_ANOTHER, open_to_all=True)
+    text = "a restart passes on 1999 of 2000 connections, those to servers included, and closes "
+    assert [text in line for line in one.stats()["warnings"]] == [True] * warned
+    assert (text in one.log()) == warned
 
 
 @pytest.mark.parametrize("nofile, warned", [(2031, True), (2032, False)])

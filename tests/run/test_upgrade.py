@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from another_user import AS_ANOTHER, AS_ROOT
 from clients import Crowd, connect
-from gateway import AS_ANOTHER, MILLGATED, wait_for
+from gateway import MILLGATED, wait_for
 from restarts import check_echo, config, ids
 from streams import Streams
 
@@ -107,7 +108,7 @@ def test_program_that_starts_the_check_but_not_the_gateway(gateway, tmp_path):
     assert "going on with the program that runs" in one.log()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become someone else")
+@AS_ROOT
 def test_more_descriptors_than_may_be_in_flight(gateway):
     """An ordinary user may have RLIMIT_NOFILE of them, and a message more. What two workers have parked
     is above that, so that the kernel takes no berth of either before one gives connections up."""

@@ -178,6 +178,7 @@ what_a_restart_wants(void **state)
 	report = check_facts(MILLION_CONF, &facts);
 	assert_string_equal(get_finding(&report, "LimitNOFILE", "in flight")->wanted, "1000000");
 	assert_int_equal(get_finding(&report, "LimitNOFILE", "in flight")->status, TUNE_SHORT);
+	assert_string_equal(get_finding(&report, "fs.nr_open", "")->wanted, "1000000");
 	assert_string_equal(get_finding(&report, "FileDescriptorStoreMax", "")->wanted, "22");
 	assert_int_equal(get_finding(&report, "FileDescriptorStoreMax", "")->status, TUNE_SHORT);
 	tune_report_done(&report);
@@ -288,8 +289,7 @@ the_arithmetic_is_shown(void **state)
 	assert_why(&report, "net.ipv4.tcp_max_orphans",
 		"(tcp_sockets = tcp_connections + tcp_relayed = 1000000 + 0 = 1000000).");
 	assert_why(&report, "fs.nr_open",
-		"(process_fds = max(worker_sockets + reserved_fds, supervisor_fds) = "
-		"max(500000 + 32, 453) = 500032).");
+		"(max(process_fds, in_flight_limited * sockets) = max(500032, 0 * 1000000) = 500032).");
 	assert_null(strchr(get_finding(&report, "net.core.rmem_max", "")->why, '('));
 	assert_null(strchr(get_finding(&report, "net.ipv4.ip_local_port_range", "")->why, '('));
 	tune_report_done(&report);
