@@ -107,7 +107,9 @@ assign_log_failed(struct assign *assign, const struct assign_case *one)
 			"message)",
 			context.listener, upstream->name, upstream_format(upstream, address),
 			strerror(error),
-			error == EADDRNOTAVAIL ? ": no port is left; millgatectl tune" : "",
+			error == EADDRNOTAVAIL
+				? ": no port is left (millgatectl tune), or no such source address (millgatectl health)"
+				: "",
 			dropped);
 }
 

@@ -178,6 +178,20 @@ listener_remove_stale(const struct sockaddr_un *sun, socklen_t length)
 	(void)close(fd);
 }
 
+/* Is there something else in the way? That will not go by itself. */
+static bool
+listener_is_no_socket(const struct sockaddr_storage *sa)
+{
+	const struct sockaddr_un *sun = (const struct sockaddr_un *)sa;
+	int error = errno;
+	struct stat st;
+	bool other = error == EADDRINUSE && sa->ss_family == AF_UNIX && sun->sun_path[0] &&
+		     lstat(sun->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode);
+
+	errno = error;
+	return other;
+}
+
 /* A bound, listening socket, or -errno. */
 static int
 listener_bind(const struct sockaddr_storage *sa, socklen_t length, uint64_t backlog, uint64_t mode)
@@ -200,7 +214,7 @@ listener_bind(const struct sockaddr_storage *sa, socklen_t length, uint64_t back
 		(sa->ss_family == AF_UNIX && sun->sun_path[0] &&
 			chmod(sun->sun_path, (mode_t)mode) < 0) ||
 		listen(fd, (int)backlog) < 0) {
-		r = -errno;
+		r = listener_is_no_socket(sa) ? -EEXIST : -errno;
 		(void)close(fd);
 		return r;
 	}

@@ -489,5 +489,8 @@ supervisor_run(const char *conf_path, struct conf *conf)
 	}
 	supervisor_done(supervisor);
 	free(supervisor);
+	/* At boot an address may be there a little later. */
+	if (r == -EADDRNOTAVAIL || r == -EADDRINUSE)
+		failure = PARK_TRY_AGAIN;
 	return r < 0 ? failure : EXIT_SUCCESS;
 }

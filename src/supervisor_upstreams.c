@@ -3,11 +3,13 @@
  *
  * Process: S.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "log.h"
 #include "supervisor_private.h"
+#include "upstream_source.h"
 
 #define SERVER_WARNINGS_MAX 8 /* that are told one by one */
 
@@ -132,6 +134,29 @@ supervisor_add_upstream_problems(const struct supervisor *supervisor, json_t *li
 	}
 }
 
+/* Addresses that connections to servers cannot come from. */
+static void
+supervisor_add_source_warnings(const struct supervisor *supervisor, json_t *list)
+{
+	for (size_t i = 0; i < supervisor->conf->n_listeners; i++) {
+		const struct conf_listener *listener = &supervisor->conf->listeners[i];
+
+		for (size_t k = 0; k < listener->upstream_sources.n; k++) {
+			const char *source = listener->upstream_sources.items[k];
+			int r = upstream_source_try(source);
+
+			if (r < 0)
+				json_array_append_new(list,
+					json_sprintf("listener %s: no connection can come from %s "
+						     "(upstream.source_addresses): %s",
+						listener->name, source,
+						r == -EADDRNOTAVAIL
+							? "it is no address of this machine"
+							: strerror(-r)));
+		}
+	}
+}
+
 void
 supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *list)
 {
@@ -154,6 +179,7 @@ supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *li
 		json_array_append_new(list,
 			json_sprintf("%zu more servers are down: millgatectl upstreams lists them",
 				n_down - SERVER_WARNINGS_MAX));
+	supervisor_add_source_warnings(supervisor, list);
 }
 
 void

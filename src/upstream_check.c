@@ -71,12 +71,15 @@ upstream_check_is_ours(const struct upstream_check_slot *slot, int error)
 }
 
 static void
-upstream_check_say_ours(struct upstream_check *check, int error)
+upstream_check_say_ours(const struct upstream_check_slot *slot, int error)
 {
+	struct upstream_check *check = slot->check;
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
 	unsigned dropped;
 
 	if (log_limit_pass(&check->log, clock_now_usec(), &dropped))
-		log_warning(NULL, "cannot check servers: %s (%u more since the last message)",
+		log_warning(NULL, "cannot check server %s: %s (%u more since the last message)",
+			upstream_format(&check->upstreams->items[slot->number], address),
 			strerror(error), dropped);
 }
 
@@ -90,7 +93,7 @@ upstream_check_ended(struct upstream_check_slot *slot, int error)
 	char problem[128];
 
 	if (upstream_check_is_ours(slot, error)) {
-		upstream_check_say_ours(check, error);
+		upstream_check_say_ours(slot, error);
 		return;
 	}
 	metrics_add(&metrics[UPSTREAM_METRIC_CHECKS], 1);

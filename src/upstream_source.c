@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "sysctl.h"
 
@@ -133,4 +134,18 @@ upstream_sources_connect(const struct upstream_sources *sources, uint64_t spread
 			r = upstream_source_connect_within(sources, spread, fd, server);
 	}
 	return chosen ? r : upstream_source_connect_within(sources, spread, fd, server);
+}
+
+int
+upstream_source_try(const char *text)
+{
+	struct upstream_address address;
+	int r = upstream_parse_source(text, &address, NULL);
+	int fd = r < 0 ? r : socket(address.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return r < 0 ? r : -errno;
+	r = bind(fd, (const struct sockaddr *)&address.sa, address.length) < 0 ? -errno : 0;
+	(void)close(fd);
+	return r;
 }

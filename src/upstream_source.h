@@ -37,4 +37,8 @@ void upstream_sources_done(struct upstream_sources *sources);
 int upstream_sources_connect(const struct upstream_sources *sources, uint64_t spread, int fd,
 	const struct upstream_address *server) MG_MUST_CHECK;
 
+/* Can connections come from this address, which is of a configuration that was checked? -errno of
+ * bind(2): EADDRNOTAVAIL if it is none of this machine. */
+int upstream_source_try(const char *text) MG_MUST_CHECK;
+
 #endif

@@ -503,15 +503,15 @@ def test_socket_left_by_a_crash_is_replaced(gateway, tmp_path):
     one.wait_healthy()
 
 
-def failed_start(gateway, **more):
+def failed_start(gateway, status, **more):
     """What a gateway logs that cannot start."""
     one = gateway(config(**more), wait=False)
-    one.wait_ended(status=1)
+    one.wait_ended(status)
     return one.log()
 
 
 def test_socket_in_use_is_left_alone(gateway, one):
-    log = failed_start(gateway, admin={"socket": str(one.admin_socket)})
+    log = failed_start(gateway, 75, admin={"socket": str(one.admin_socket)})
     assert f"admin.socket: cannot listen on {one.admin_socket}: Address already in use" in log
     assert one.health() == (200, "ok"), "who was there first is well"
 
@@ -519,13 +519,14 @@ def test_socket_in_use_is_left_alone(gateway, one):
 def test_file_in_the_way_is_left_alone(gateway, tmp_path):
     path = tmp_path / "file"
     path.write_text("precious")
-    assert "Address already in use" in failed_start(gateway, admin={"socket": str(path)})
+    log = failed_start(gateway, 1, admin={"socket": str(path)})
+    assert f"cannot listen on {path}: File exists" in log
     assert path.read_text() == "precious"
 
 
 def test_socket_in_a_directory_that_is_not_there(gateway, tmp_path):
     path = tmp_path / "nowhere" / "admin.sock"
-    log = failed_start(gateway, admin={"socket": str(path)})
+    log = failed_start(gateway, 1, admin={"socket": str(path)})
     assert f"cannot listen on {path}: No such file or directory" in log
 
 

@@ -121,7 +121,7 @@ def test_address_in_use(gateway):
     with socket.create_server(("127.0.0.1", free_port())) as other:
         address = "127.0.0.1:%d" % other.getsockname()[1]
         one = gateway(config(address), wait=False)
-        one.wait_ended(status=1)
+        one.wait_ended(status=75)
     reason = os.strerror(errno.EADDRINUSE)
     assert f"metrics.address: cannot listen on {address}: {reason}" in one.log()
 

@@ -177,9 +177,9 @@ def activated(gateway, notify):
         yield start
 
 
-def failed(one, notify, message, code):
+def failed(one, notify, message, code, status=1):
     """It did not start, and says why on stderr and to systemd."""
-    one.wait_ended(status=1)
+    one.wait_ended(status)
     assert message in one.log(), one.log()
     found = notify.wait(ERRNO=str(code))
     assert message in found.fields["STATUS"]
@@ -331,7 +331,7 @@ def test_address_in_use(gateway, notify):
             wait=False,
         )
         message = f'listener "echo": cannot listen on 127.0.0.1:{port}: Address already in use'
-        failed(one, notify, message, errno.EADDRINUSE)
+        failed(one, notify, message, errno.EADDRINUSE, 75)
 
 
 # What it tells systemd.

@@ -311,6 +311,17 @@ def test_a_client_that_waits_gets_the_server_that_is_enabled(gateway, servers):
         assert led_to(client) == server.name
 
 
+def test_a_source_address_that_is_not_ours(gateway, servers):
+    (server,) = servers(1)
+    one = gateway(config([server], source_addresses=["127.0.0.9", "192.0.2.9"]))
+    text = (
+        "listener public: no connection can come from 192.0.2.9 (upstream.source_addresses): it is "
+        "no address of this machine"
+    )
+    assert one.get("/health")["warnings"] == [text]
+    assert text in one.log()
+
+
 def test_a_server_that_is_down(gateway, servers):
     """A warning as long as there is another one, then a problem."""
     first, second = servers(2)

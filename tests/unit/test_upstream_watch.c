@@ -160,7 +160,7 @@ what_we_are_short_of_is_not_the_servers_failure(void **state)
 	(void)state;
 	limit = limit_fds_to_room_for(0);
 	apply_and_free(watched, make_relay_to(text));
-	wait_until(watched, count_in_log(watched, "cannot check servers") == 1);
+	wait_until(watched, count_in_log(watched, "cannot check server") == 1);
 	for (unsigned i = 0; i < 50; i++)
 		turn(watched);
 	assert_true(is_up(watched));
