@@ -35,6 +35,7 @@ proto_ws_refuse(
 static bool
 proto_ws_answer(struct conns *conns, struct conn *conn, const uint8_t *head, size_t length)
 {
+	uint32_t generation = conn->generation;
 	struct ws_handshake handshake;
 	char answer[WS_ANSWER_MAX];
 
@@ -51,7 +52,8 @@ proto_ws_answer(struct conns *conns, struct conn *conn, const uint8_t *head, siz
 	if (conn_write(conns, conn, answer, length) < 0)
 		return false;
 	conn_open(conns, conn);
-	return true;
+	/* The service may have had to close it at once. */
+	return conn->generation == generation && conn->state == CONN_OPEN;
 }
 
 size_t

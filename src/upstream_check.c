@@ -162,6 +162,10 @@ upstream_check_on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (!slot->check->upstreams->items[slot->number].in_use) {
+		slot->is_on = false; /* its last connection has gone, and with that the server */
+		return;
+	}
 	upstream_check_set_timer(
 		slot, upstream_check_delay(clock_now_usec(), slot->interval_usec, slot->number));
 	if (slot->is_under_way)

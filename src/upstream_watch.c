@@ -97,17 +97,38 @@ upstream_watch_count(const struct upstream_watch *watch, unsigned listener, cons
 	return n;
 }
 
-/* True: the name has other servers than before. */
+/* Which servers a name has, by their numbers. */
+static void
+upstream_watch_list(const struct upstream_watch *watch, unsigned listener, const char *name,
+	bool ret_wanted[static UPSTREAM_MAX])
+{
+	const struct upstreams *upstreams = watch->upstreams;
+
+	memset(ret_wanted, 0, UPSTREAM_MAX * sizeof(*ret_wanted));
+	for (unsigned i = 0; i < upstreams->n_members[listener]; i++) {
+		uint16_t number = upstreams->members[listener][i];
+
+		ret_wanted[number] = upstreams->items[number].wanted &&
+				     strcmp(upstreams->items[number].name, name) == 0;
+	}
+}
+
+/* True: the name has other servers than before. One that has gone while clients are left, and comes
+ * back, is no fresh one. */
 static bool
 upstream_watch_enter(struct upstream_watch *watch, unsigned listener, const char *name,
 	const struct upstream_address *addresses, size_t n)
 {
 	unsigned n_disabled, n_before = upstream_watch_count(watch, listener, name, &n_disabled);
+	bool before[UPSTREAM_MAX], after[UPSTREAM_MAX];
 	struct upstream_watch_entry entry = {
 		.watch = watch, .is_disabled = n_before > 0 && n_disabled == n_before};
-	int r = upstreams_set_addresses(
-		watch->upstreams, listener, name, addresses, n, upstream_watch_on_fresh, &entry);
+	int r;
 
+	upstream_watch_list(watch, listener, name, before);
+	r = upstreams_set_addresses(
+		watch->upstreams, listener, name, addresses, n, upstream_watch_on_fresh, &entry);
+	upstream_watch_list(watch, listener, name, after);
 	if (r < 0 && !watch->is_full) {
 		const struct log_context about = {.listener = watch->listeners[listener]};
 
@@ -115,8 +136,7 @@ upstream_watch_enter(struct upstream_watch *watch, unsigned listener, const char
 		log_warning(&about, "%s: not all addresses of %s are used: there are %u servers",
 			about.listener, name, UPSTREAM_MAX);
 	}
-	return entry.n_fresh > 0 ||
-	       upstream_watch_count(watch, listener, name, &n_disabled) != n_before;
+	return entry.n_fresh > 0 || memcmp(before, after, sizeof(before)) != 0;
 }
 
 static void

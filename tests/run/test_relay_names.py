@@ -9,7 +9,7 @@ from clients import connect, is_closed, read_exactly
 from gateway import free_port, wait_for
 from name_server import NameServer
 from relay_clients import greeting, visit
-from servers import relay, upstreams, wait_upstream
+from servers import QUICK, relay, upstreams, wait_upstream
 
 NAME = "app.example"
 OFTEN = {"resolve_interval": "1s"}
@@ -104,6 +104,45 @@ def test_a_changed_answer_leads_new_clients_elsewhere(gateway, names, hosts, how
         assert read_exactly(client, 10) == b"still here"
         assert upstreams(one)[old.target]["state"] == "gone"
     wait_for(lambda: old.target in upstreams(one), False, what="the old one is there")
+
+
+def test_a_name_that_goes_to_another_address_and_back(gateway, names, hosts):
+    """While clients are left on both: the first is checked again, and the other no more."""
+    port, (first, _) = hosts(2)
+    names.tell(NAME, "127.0.0.2")
+    one = gateway(config(names, f"{NAME}:{port}", health=QUICK, **OFTEN))
+    wait_for(lambda: listed(one), {"127.0.0.2"})
+    with connect(one.address("relay")) as on_first:
+        assert greeting(on_first) == "127.0.0.2"
+        names.tell(NAME, "127.0.0.3")
+        wait_for(lambda: listed(one), {"127.0.0.3"})
+        with connect(one.address("relay")) as on_other:
+            assert greeting(on_other) == "127.0.0.3"
+            names.tell(NAME, "127.0.0.2")
+            wait_for(lambda: listed(one), {"127.0.0.2"})
+        first.stop_listening()
+        wait_upstream(one, first, "state", "down")
+        first.listen_again()
+        wait_upstream(one, first, "state", "up")
+    assert visit(one) == "127.0.0.2"
+
+
+def test_who_waits_is_let_in_when_a_name_goes_back(gateway, names, hosts):
+    port, _ = hosts(2)
+    names.tell(NAME, "127.0.0.2")
+    settings = {**OFTEN, "when_down": "wait", "max_connections": 2}
+    one = gateway(config(names, f"{NAME}:{port}", **settings))
+    wait_for(lambda: listed(one), {"127.0.0.2"})
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(connect(one.address("relay")))
+        one.wait_connections(1)
+        names.tell(NAME, "127.0.0.3")
+        wait_for(lambda: listed(one), {"127.0.0.3"})
+        for _ in range(3):
+            last = stack.enter_context(connect(one.address("relay")))
+        one.wait_listener("relay", "state", "no_server")
+        names.tell(NAME, "127.0.0.2")
+        assert greeting(last) == "127.0.0.2"
 
 
 @pytest.mark.parametrize("how", ["failing", "silent"])

@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import pathlib
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -312,3 +314,24 @@ def test_restarts_in_the_middle_of_everything(gateway, scripted):
         assert client_late.recv(12) == b"HTTP/1.1 101"
         client_late.close()
     one.wait_connections(0)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [b"", frame(FIN | CLOSE, close_payload(1000)), b"\x81"],
+    ids=["nothing", "close frame", "half a frame"],
+)
+def test_a_server_that_cannot_be_watched(gateway, scripted, tmp_path, behind):
+    """The handshake is answered, and with that the connection is over, whatever came behind it."""
+    library = tmp_path / "no_watch.so"
+    source = pathlib.Path(__file__).with_name("no_watch.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    environment = {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    one = gateway(config(scripted()), environment=environment)
+    workers = one.worker_pids()
+    with connect(one.address("relay")) as client:
+        client.sendall(handshake() + behind)
+        assert is_closed(client)
+    one.wait_connections(0)
+    assert sum(one.closed_counts().values()) == 1 and one.closed("worker_lost") == 0
+    assert one.worker_pids() == workers
