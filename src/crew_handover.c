@@ -32,7 +32,8 @@ crew_check_room(struct crew_member *member)
 {
 	struct crew *crew = member->crew;
 
-	if (!crew->starved || !crew_can_take(member, 1))
+	/* A batch that has gone is news too: its sender may wait for that, though this one is full. */
+	if (!crew->starved || (!crew_can_take(member, 1) && member->n_batch > 0))
 		return;
 	crew->starved = false;
 	crew->callbacks.room(crew->callbacks.context);

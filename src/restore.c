@@ -321,6 +321,14 @@ restore_begin(struct restore *restore)
 }
 
 void
+restore_stop(struct restore *restore)
+{
+	if (restore->event)
+		evtimer_del(restore->event);
+	restore->running = false;
+}
+
+void
 restore_end(struct restore *restore)
 {
 	for (unsigned i = restore->position; i < restore->message.n_fds; i++)

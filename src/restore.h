@@ -67,6 +67,8 @@ void restore_wake(struct restore *restore);
 void restore_on_inherited(struct restore *restore, const struct crew_member *member,
 	uint64_t n_missing, uint64_t n_unknown);
 void restore_on_lost(struct restore *restore, const struct crew_member *member);
+/* Goes on no more: what is in berths still stays with systemd, for the process after this one. */
+void restore_stop(struct restore *restore);
 /* Also when it has not ended. */
 void restore_end(struct restore *restore);
 

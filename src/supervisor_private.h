@@ -25,6 +25,11 @@ int supervisor_begin_restore(struct supervisor *supervisor) MG_MUST_CHECK;
 /* All workers have ended: passes on what they left. -errno, logged: an upgrade that lost all. */
 int supervisor_pass_on(struct supervisor *supervisor);
 
+/* In supervisor_try.c: could a process that took over from this one start, with the file as it is? -errno
+ * with the reason. What only time can tell is not looked at. */
+int supervisor_try(
+	const struct supervisor *supervisor, struct mg_error *reterr_error) MG_MUST_CHECK;
+
 /* In supervisor_servers.c: the servers behind relay listeners, at start, when the acceptor is there,
  * and after a reload. */
 int supervisor_init_servers(struct supervisor *supervisor) MG_MUST_CHECK;

@@ -89,22 +89,6 @@ supervisor_store_state(const struct supervisor *supervisor)
 	return r;
 }
 
-/* What a worker gave back is stored by us; it was told to before systemd said stop. */
-static int
-supervisor_store_returned(const struct supervisor *supervisor)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < supervisor->crew.n_members && r == 0; i++) {
-		const struct crew_member *member = &supervisor->crew.members[i];
-		struct parked parked = {.n_fds = member->n_parked_fds};
-
-		memcpy(parked.fds, member->parked_fds, parked.n_fds * sizeof(parked.fds[0]));
-		r = park_store(&parked, supervisor->epoch, i);
-	}
-	return r;
-}
-
 static int
 supervisor_add_listener(void *context, const char *name, int fd, bool bound)
 {
@@ -142,23 +126,40 @@ supervisor_become(struct supervisor *supervisor)
 	return reexec_run(&reexec, "/proc/self/exe", argv);
 }
 
+/* Has every worker given back what it had, for us to pass on? */
+static bool
+supervisor_has_all(const struct supervisor *supervisor)
+{
+	for (unsigned i = 0; i < supervisor->crew.n_members; i++)
+		if (!supervisor->crew.members[i].parked)
+			return false;
+	return true;
+}
+
 int
 supervisor_pass_on(struct supervisor *supervisor)
 {
-	int r = 0;
+	bool store = notify_has_store();
+	int r;
 
-	if (supervisor->stop == SUPERVISOR_STOP_STORE) {
-		r = supervisor_store_returned(supervisor);
-		if (r == 0)
-			r = supervisor_store_state(supervisor);
+	if (supervisor->stop == SUPERVISOR_STOP_NONE || supervisor->stop == SUPERVISOR_STOP_CLOSE)
+		return 0;
+	if (store) {
+		r = supervisor_store_state(supervisor);
 		if (r < 0)
 			log_error(NULL, "systemd does not keep what the supervisor knows: %s",
 				strerror(-r));
 	}
-	if (supervisor->stop != SUPERVISOR_STOP_UPGRADE)
+	if (supervisor->stop == SUPERVISOR_STOP_STORE)
 		return 0;
+	if (store && !supervisor_has_all(supervisor)) {
+		log_warning(NULL, "a worker has not given back what it had: systemd, which has it, "
+				  "is to start the program");
+		return -EAGAIN;
+	}
 	r = supervisor_become(supervisor);
-	log_error(NULL, "no program starts, and all connections are lost: %s", strerror(-r));
+	log_error(NULL, "no program starts%s: %s", store ? "" : ", and all connections are lost",
+		strerror(-r));
 	return r;
 }
 
@@ -167,10 +168,14 @@ static void
 supervisor_on_checked(void *context, bool good, const char *text)
 {
 	struct supervisor *supervisor = context;
+	struct mg_error error;
 
 	if (supervisor->stop != SUPERVISOR_STOP_NONE) {
 		good = false;
 		text = "the gateway is stopping";
+	} else if (good && supervisor_try(supervisor, &error) < 0) {
+		good = false;
+		text = error.text;
 	}
 	if (good)
 		log_info(NULL, "upgrading: %s takes over", supervisor->program);

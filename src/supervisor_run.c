@@ -93,6 +93,13 @@ supervisor_on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (supervisor->stop == SUPERVISOR_STOP_NONE) {
+		log_warning(
+			NULL, "not all connections are taken up in time: the rest stays parked");
+		restore_stop(&supervisor->restore);
+		supervisor_terminate(supervisor);
+		return;
+	}
 	log_warning(NULL, "%u workers did not stop in time; killing them",
 		crew_running(&supervisor->crew));
 	crew_kill(&supervisor->crew);
@@ -107,7 +114,11 @@ supervisor_begin_stop(struct supervisor *supervisor, enum supervisor_stop stop)
 		[SUPERVISOR_STOP_UPGRADE] = CONTROL_FLAG_RETURN,
 	};
 	struct timeval wait = clock_timeval(supervisor->conf->stop_timeout);
+	uint8_t also = 0;
 
+	/* Should the new program not start, or this process be killed meanwhile, systemd has them. */
+	if (stop == SUPERVISOR_STOP_UPGRADE && notify_has_store())
+		also = CONTROL_FLAG_STORE;
 	supervisor->stop = stop;
 	precedence_restore();
 	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_STOP);
@@ -115,24 +126,31 @@ supervisor_begin_stop(struct supervisor *supervisor, enum supervisor_stop stop)
 		admin_halt(supervisor->admin);
 		admin_halt(supervisor->metrics_admin);
 	}
-	crew_stop(&supervisor->crew, flags[stop]);
+	crew_stop(&supervisor->crew, flags[stop] | also);
 	evtimer_add(supervisor->stop_event, &wait);
 }
 
 void
 supervisor_terminate(struct supervisor *supervisor)
 {
+	struct timeval wait = clock_timeval(supervisor->conf->stop_timeout);
 	bool store = notify_has_store();
 
 	if (supervisor->stop == SUPERVISOR_STOP_CLOSE) { /* asked twice: now */
 		crew_kill(&supervisor->crew);
 		return;
 	}
-	if (supervisor->restore.running && !supervisor->stop_wanted) {
-		/* Half of them are here and half are still parked: first they are to be together. */
+	if (supervisor->restore.running && store) {
+		/* Half of them are here and half are still parked: first they are to be together, however
+		 * often it is asked. */
+		if (!supervisor->stop_wanted)
+			evtimer_add(supervisor->stop_event, &wait);
 		supervisor->stop_wanted = true;
 		return;
 	}
+	if (supervisor->stop == SUPERVISOR_STOP_STORE)
+		return; /* as fast as it goes */
+	restore_stop(&supervisor->restore);
 	log_info(NULL, "stopping: %u connections are %s", admit_connections(supervisor->admit),
 		store ? "parked with systemd" : "closed");
 	if (supervisor->stop == SUPERVISOR_STOP_NONE)
@@ -487,10 +505,10 @@ supervisor_run(const char *conf_path, struct conf *conf)
 		r = supervisor_pass_on(supervisor);
 		log_info(NULL, "stopped");
 	}
+	/* At boot an address may be there a little later; an upgrade that fails is systemd's to finish. */
+	if (r == -EADDRNOTAVAIL || r == -EADDRINUSE || supervisor->stop == SUPERVISOR_STOP_UPGRADE)
+		failure = PARK_TRY_AGAIN;
 	supervisor_done(supervisor);
 	free(supervisor);
-	/* At boot an address may be there a little later. */
-	if (r == -EADDRNOTAVAIL || r == -EADDRINUSE)
-		failure = PARK_TRY_AGAIN;
 	return r < 0 ? failure : EXIT_SUCCESS;
 }

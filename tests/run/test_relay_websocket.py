@@ -2,15 +2,14 @@
 
 import contextlib
 import hashlib
-import pathlib
 import signal
-import subprocess
 import threading
 
 import pytest
 
 from clients import connect, half_close, is_closed, read_all, read_exactly, reset
 from gateway import wait_for
+from preloads import preloaded
 from proxy_headers import CLIENT, binary, line
 from relay_clients import SMALL_BUFFER, fill
 from servers import Scripted, dead_target, relay
@@ -323,11 +322,7 @@ def test_restarts_in_the_middle_of_everything(gateway, scripted):
 )
 def test_a_server_that_cannot_be_watched(gateway, scripted, tmp_path, behind):
     """The handshake is answered, and with that the connection is over, whatever came behind it."""
-    library = tmp_path / "no_watch.so"
-    source = pathlib.Path(__file__).with_name("no_watch.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    environment = {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
-    one = gateway(config(scripted()), environment=environment)
+    one = gateway(config(scripted()), environment=preloaded("no_watch", tmp_path))
     workers = one.worker_pids()
     with connect(one.address("relay")) as client:
         client.sendall(handshake() + behind)

@@ -3,14 +3,15 @@
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
 
 from another_user import AS_ANOTHER, AS_ROOT
 from clients import Crowd, connect
-from gateway import MILLGATED, wait_for
-from restarts import check_echo, config, ids
+from gateway import MILLGATED, free_port, wait_for
+from restarts import KILLED, check_echo, config, ids
 from streams import Streams
 
 
@@ -106,6 +107,86 @@ def test_program_that_starts_the_check_but_not_the_gateway(gateway, tmp_path):
     one.wait_metric("connections_restored_total", 1)
     check_echo(client)
     assert "going on with the program that runs" in one.log()
+
+
+def refused(gateway, text):
+    """An upgrade that could not start is none."""
+    gateway.write_config()
+    status, answer = gateway.admin("POST", "/upgrade")
+    assert (status, text in answer["error"]) == (422, True), answer
+    assert f"no upgrade: {text}" in gateway.log()
+    assert gateway.health() == (200, "ok")
+
+
+def test_upgrade_to_an_address_in_use(gateway):
+    one = gateway(config())
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        address = "127.0.0.1:%d" % other.getsockname()[1]
+        one.config["listeners"]["more"] = {"address": address}
+        refused(one, f'listener "more": cannot listen on {address}: Address already in use')
+    check_echo(client)
+    assert one.admin("POST", "/upgrade")[0] == 200
+    one.wait_metric("connections_restored_total", 1)
+    check_echo(client)
+
+
+def test_upgrade_to_an_address_that_becomes_free_by_it(gateway):
+    one = gateway(config())
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    listener = one.config["listeners"]["echo"]
+    listener["address"] = listener["address"].replace("127.0.0.1", "0.0.0.0")
+    one.write_config()
+    assert one.admin("POST", "/upgrade")[0] == 200
+    one.wait_metric("connections_restored_total", 1)
+    check_echo(client)
+    assert one.listener("echo")["addresses"] == [listener["address"]]
+
+
+def test_upgrade_without_the_listener_of_a_socket_unit(keeper):
+    one = keeper("echo", "more")
+    gateway = one.start(config(echo={"service": "echo"}, more={}))
+    client = connect(one.addresses["echo"])
+    check_echo(client)
+    del gateway.config["listeners"]["more"]
+    refused(gateway, 'systemd passed a socket named "more"')
+    check_echo(client)
+
+
+def test_upgrade_that_does_not_start_is_finished_by_systemd(keeper, tmp_path):
+    """What cannot be known before: systemd has all connections, and tries again."""
+    one = keeper("echo")
+    gateway = one.start(config())
+    clients = [connect(one.addresses["echo"]) for _ in range(5)]
+    gateway.wait_connections(5)
+    gateway.config["listeners"]["more"] = {"address": f"unix:{tmp_path}/nowhere/socket"}
+    gateway.write_config()
+    assert gateway.admin("POST", "/upgrade")[0] == 200
+    assert gateway.process.wait(20) == 75
+    (tmp_path / "nowhere").mkdir()
+    one.start()
+    assert gateway.metric("connections_restored_total") == 5
+    for client in clients:
+        check_echo(client)
+    gateway.wait_connections(5)
+    assert one.parked() == []
+
+
+def test_killed_while_it_upgrades(keeper):
+    one = keeper("echo")
+    gateway = one.start(config())
+    with Streams(one.addresses["echo"], 300) as streams:
+        gateway.wait_connections(300)
+        for delay in range(0, 40, 4):
+            os.kill(gateway.pid, signal.SIGUSR2)
+            time.sleep(delay / 1000)
+            one.end(**KILLED)
+            one.start()
+            assert gateway.metric("connections_current") == 300
+            assert gateway.closed_counts() == {}
+        assert streams.settle() == {}
 
 
 @AS_ROOT
