@@ -138,7 +138,7 @@ acceptor_conf(const struct acceptor *acceptor, unsigned listener)
 	return &(*acceptor->conf)->listeners[listener];
 }
 
-/* The clients of a relay may be to wait outside for a server. */
+/* The clients of a relay may be to wait outside for a server. Who waits inside came first. */
 static bool
 acceptor_lacks_server(const struct acceptor *acceptor, unsigned listener)
 {
@@ -146,7 +146,8 @@ acceptor_lacks_server(const struct acceptor *acceptor, unsigned listener)
 
 	return conf->service == CONF_SERVICE_RELAY &&
 	       (conf->upstream_when_down == CONF_WHEN_FULL_WAIT || acceptor->unsettled) &&
-	       !upstreams_available(acceptor->upstreams, listener);
+	       (!upstreams_available(acceptor->upstreams, listener) ||
+		       roster_waiting(acceptor->roster, (uint8_t)listener) > 0);
 }
 
 /* May one be accepted? Otherwise the listener is not watched until that changes. */

@@ -159,6 +159,9 @@ assign_answer(struct assign *assign, struct crew_member *member,
 		*answer = (struct control_assign){
 			.id = asks[i].id, .fd = asks[i].fd, .server = UPSTREAM_NONE};
 		answer->reason = (uint8_t)decide(assign, &one, &answer->server);
+		if (answer->reason == CLOSE_NONE && answer->server == UPSTREAM_NONE &&
+			one.conf->service == CONF_SERVICE_RELAY)
+			roster_set_waiting(assign->roster, asks[i].id);
 		header.count++;
 	}
 	if (header.count > 0)

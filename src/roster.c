@@ -15,13 +15,15 @@
 #include "lazy.h"
 #include "upstream.h"
 
+#define ROSTER_WAITS UINT16_MAX
 #define GENERATION_MAX ((1u << ROSTER_GENERATION_BITS) - 1)
 
 _Static_assert(ROSTER_SLOT_BITS + ROSTER_GENERATION_BITS <= 53, "a JSON number holds every id");
 
 struct roster {
 	struct roster_entry *entries; /* by slot */
-	uint16_t *servers;            /* by slot: the number of its server, + 1; 0: none */
+	uint16_t *servers; /* by slot: the number of its server, + 1; 0: none; or ROSTER_WAITS */
+	uint32_t waiting[UINT8_MAX + 1]; /* by listener */
 	uint32_t max_connections;
 	uint32_t n_slots; /* slot 0 included */
 	uint32_t n_used;  /* slots from here on were never used */
@@ -173,6 +175,22 @@ roster_find(struct roster *roster, uint64_t id)
 	return roster_id(roster, slot) == id ? &roster->entries[slot] : NULL;
 }
 
+/* Only who has, or had, something of it pays for the page. */
+static void
+roster_put_server(struct roster *roster, uint64_t id, uint16_t value)
+{
+	uint32_t slot = roster_slot(id);
+	uint32_t *waiting = &roster->waiting[roster->entries[slot].listener];
+
+	if (roster->servers[slot] == value)
+		return;
+	if (roster->servers[slot] == ROSTER_WAITS)
+		(*waiting)--;
+	if (value == ROSTER_WAITS)
+		(*waiting)++;
+	roster->servers[slot] = value;
+}
+
 void
 roster_remove(struct roster *roster, uint64_t id)
 {
@@ -180,8 +198,7 @@ roster_remove(struct roster *roster, uint64_t id)
 
 	if (!entry)
 		return;
-	if (roster->servers[roster_slot(id)])
-		roster->servers[roster_slot(id)] = 0;
+	roster_put_server(roster, id, 0);
 	entry->in_use = 0;
 	entry->generation = (entry->generation + 1) & GENERATION_MAX;
 	roster_enqueue(roster, roster_slot(id));
@@ -192,7 +209,20 @@ void
 roster_set_server(struct roster *roster, uint64_t id, uint16_t server)
 {
 	assert(roster_find(roster, id));
-	roster->servers[roster_slot(id)] = server == UPSTREAM_NONE ? 0 : (uint16_t)(server + 1);
+	roster_put_server(roster, id, server == UPSTREAM_NONE ? 0 : (uint16_t)(server + 1));
+}
+
+void
+roster_set_waiting(struct roster *roster, uint64_t id)
+{
+	assert(roster_find(roster, id));
+	roster_put_server(roster, id, ROSTER_WAITS);
+}
+
+uint32_t
+roster_waiting(const struct roster *roster, uint8_t listener)
+{
+	return roster->waiting[listener];
 }
 
 uint16_t
@@ -200,7 +230,7 @@ roster_server(const struct roster *roster, uint64_t id)
 {
 	uint16_t server = roster->servers[roster_slot(id)];
 
-	return server ? (uint16_t)(server - 1) : UPSTREAM_NONE;
+	return server && server != ROSTER_WAITS ? (uint16_t)(server - 1) : UPSTREAM_NONE;
 }
 
 uint32_t

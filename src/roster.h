@@ -73,6 +73,11 @@ void roster_remove(struct roster *roster, uint64_t id);
 void roster_set_server(struct roster *roster, uint64_t id, uint16_t server);
 uint16_t roster_server(const struct roster *roster, uint64_t id);
 
+/* One that has none and is inside, to wait for one, until it is given one or removed; and how many of
+ * those a listener has. */
+void roster_set_waiting(struct roster *roster, uint64_t id);
+uint32_t roster_waiting(const struct roster *roster, uint8_t listener);
+
 /* The number of connections. */
 uint32_t roster_size(const struct roster *roster);
 

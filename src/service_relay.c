@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#define RELAY_ASK_USEC 1000000 /* how often a client that waits for a server asks for one */
+#define RELAY_ASK_USEC 250000 /* how often a client that waits for a server asks for one */
 
 static void
 service_relay_lead(struct conns *conns, struct conn *conn, uint16_t server)

@@ -111,6 +111,7 @@ supervisor_on_message(
 		break;
 	case CONTROL_UNSERVED:
 		assign_on_unserved(&supervisor->assign, member, message);
+		acceptor_wake(&supervisor->acceptor);
 		break;
 	case CONTROL_DETAILS:
 		inspect_on_details(&supervisor->inspect, member, message);

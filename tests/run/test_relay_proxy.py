@@ -1,6 +1,7 @@
 """The PROXY protocol: what relay tells a server, and what load balancers tell any listener."""
 
 import itertools
+import select
 import socket
 import struct
 import time
@@ -421,3 +422,34 @@ def test_those_who_leave_right_behind_their_header(gateway, echoes):
     server.wait_connections(0)
     wait_for(lambda: upstreams(one)[server.target]["connections"], 0)
     wait_for(lambda: one.get("/sources")["sources_current"], 0)
+
+
+def test_who_waits_inside_goes_before_who_comes(gateway, echoes):
+    """Those who had told who they are when there was no place for them."""
+    settings = relay(echoes("a")[0], when_down="wait", max_connections=1)
+    settings["listeners"]["relay"]["proxy_protocol"] = TRUSTED
+    one = gateway(settings)
+
+    def come():
+        client = connect(one.address("relay"))
+        client.sendall(line())
+        return client
+
+    def served(clients):
+        (client,) = wait_for(lambda: select.select(clients, [], [], 0)[0], bool)
+        return client
+
+    inside = [connect(one.address("relay")) for _ in range(5)]
+    one.wait_connections(5)
+    for client in inside:
+        client.sendall(line())
+    current = served(inside)
+    inside.remove(current)
+    outside = [come() for _ in range(3)]
+    for wanted in (inside, inside, inside, inside, outside, outside, outside):
+        current.close()
+        current = served(inside + outside)
+        assert current in wanted
+        wanted.remove(current)
+    current.close()
+    one.wait_connections(0)

@@ -74,6 +74,32 @@ test_the_server_of_a_connection(void **state)
 }
 
 static void
+test_who_waits_for_a_server_is_counted(void **state)
+{
+	struct roster *roster = new_roster(10);
+	uint64_t id = add(roster), other = add(roster);
+	uint8_t listener = (uint8_t)roster_find(roster, id)->listener;
+
+	(void)state;
+	assert_int_equal(roster_waiting(roster, listener), 0);
+	roster_set_waiting(roster, id);
+	roster_set_waiting(roster, id);
+	roster_set_waiting(roster, other);
+	assert_int_equal(roster_waiting(roster, listener), 2);
+	assert_int_equal(roster_waiting(roster, (uint8_t)(listener + 1)), 0);
+	assert_int_equal(roster_server(roster, id), UPSTREAM_NONE);
+	roster_set_server(roster, id, UPSTREAM_NONE);
+	assert_int_equal(roster_waiting(roster, listener), 1);
+	roster_set_waiting(roster, id);
+	roster_set_server(roster, id, 3);
+	assert_int_equal(roster_waiting(roster, listener), 1);
+	assert_int_equal(roster_server(roster, id), 3);
+	roster_remove(roster, other);
+	assert_int_equal(roster_waiting(roster, listener), 0);
+	roster_free(roster);
+}
+
+static void
 test_a_new_entry(void **state)
 {
 	struct roster *roster = new_roster(10);
@@ -354,6 +380,7 @@ main(void)
 		cmocka_unit_test(test_first_ids),
 		cmocka_unit_test(test_a_new_entry),
 		cmocka_unit_test(test_the_server_of_a_connection),
+		cmocka_unit_test(test_who_waits_for_a_server_is_counted),
 		cmocka_unit_test(test_a_slot_used_again_remembers_nothing),
 		cmocka_unit_test(test_no_more_than_max_connections),
 		cmocka_unit_test(test_remove_and_stale_ids),
