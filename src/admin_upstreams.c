@@ -153,11 +153,11 @@ admin_set_upstream(struct supervisor *supervisor, struct admin_request *request,
 	n = supervisor_disable_upstreams(supervisor, listener, server, disabled);
 	if (n == 0 && name)
 		admin_reply_error(request, HTTP_NOTFOUND,
-			"listener %s has no server \"%s\"; GET /upstreams lists them", name,
-			server);
+			"listener %s has no server \"%s\"; \"millgatectl upstreams\" lists them",
+			name, server);
 	else if (n == 0)
 		admin_reply_error(request, HTTP_NOTFOUND,
-			"there is no server \"%s\"; GET /upstreams lists them", server);
+			"there is no server \"%s\"; \"millgatectl upstreams\" lists them", server);
 	else
 		admin_reply(request, HTTP_OK,
 			json_pack("{s:I, s:o}", "changed", (json_int_t)n, "servers",

@@ -289,11 +289,17 @@ ctl_verb_upstream(const struct ctl *ctl)
 	return CTL_EXIT_OK;
 }
 
-/* {"over":"10m"}; to be freed, or NULL. */
+/* {"over":"10m"}, or {"over":600} for what is seconds alone; to be freed, or NULL. */
 static char *
 drain_body(const char *over)
 {
-	json_t *object = over ? json_pack("{s:s}", "over", over) : NULL;
+	bool seconds = over && *over && over[strspn(over, "0123456789")] == '\0';
+	json_t *object = NULL;
+
+	if (seconds)
+		object = json_pack("{s:I}", "over", (json_int_t)strtoll(over, NULL, 10));
+	else if (over)
+		object = json_pack("{s:s}", "over", over);
 	char *body = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	json_decref(object);

@@ -194,10 +194,11 @@ supervisor_resume(struct supervisor *supervisor)
 {
 	static const struct control_header order = {.type = CONTROL_RESUME};
 
+	if (supervisor->draining)
+		log_info(NULL, "draining ended: connections are accepted");
 	supervisor->draining = false;
 	crew_send_all(&supervisor->crew, &order);
 	acceptor_resume(&supervisor->acceptor, ACCEPTOR_HALT_DRAIN);
-	log_info(NULL, "draining ended: connections are accepted");
 }
 
 uint64_t
@@ -205,27 +206,6 @@ supervisor_capacity(const struct supervisor *supervisor)
 {
 	return tune_client_capacity(
 		supervisor->conf, supervisor->crew.n_members, supervisor->crew.capacity);
-}
-
-void
-supervisor_refresh_metrics(struct supervisor *supervisor)
-{
-	struct metrics_slot *slot = &supervisor->metrics->slots[0];
-	uint64_t now_usec = clock_now_usec();
-
-	metrics_write(&slot->value[METRIC_CONNECTIONS], admit_connections(supervisor->admit));
-	metrics_write(
-		&slot->value[METRIC_SOURCES], source_table_size(admit_sources(supervisor->admit)));
-	metrics_write(&slot->value[METRIC_LIMIT], supervisor->conf->limit_connections);
-	metrics_write(&slot->value[METRIC_CAPACITY],
-		tune_client_capacity(
-			supervisor->conf, supervisor->crew.n_up, supervisor->crew.capacity));
-	metrics_write(&slot->value[METRIC_DRAINING], supervisor->draining);
-	metrics_write(&slot->value[METRIC_UPTIME], (now_usec - supervisor->start_usec) / 1000000);
-	for (unsigned i = 0; i < supervisor->conf->n_listeners; i++)
-		metrics_write(&slot->listener[i][LISTENER_METRIC_CONNECTIONS],
-			admit_listener_connections(supervisor->admit, i));
-	supervisor_refresh_upstreams(supervisor);
 }
 
 static void __attribute__((format(printf, 2, 3)))
@@ -262,4 +242,29 @@ supervisor_problems(const struct supervisor *supervisor)
 	if (supervisor->stop)
 		supervisor_add_text(list, "stopping");
 	return list;
+}
+
+void
+supervisor_refresh_metrics(struct supervisor *supervisor)
+{
+	struct metrics_slot *slot = &supervisor->metrics->slots[0];
+	uint64_t now_usec = clock_now_usec();
+	json_t *problems = supervisor_problems(supervisor);
+
+	metrics_write(&slot->value[METRIC_CONNECTIONS], admit_connections(supervisor->admit));
+	metrics_write(
+		&slot->value[METRIC_SOURCES], source_table_size(admit_sources(supervisor->admit)));
+	metrics_write(&slot->value[METRIC_LIMIT], supervisor->conf->limit_connections);
+	metrics_write(&slot->value[METRIC_CAPACITY],
+		tune_client_capacity(
+			supervisor->conf, supervisor->crew.n_up, supervisor->crew.capacity));
+	metrics_write(&slot->value[METRIC_QUEUED_LIMIT], supervisor->conf->queued_total);
+	metrics_write(&slot->value[METRIC_DEGRADED], json_array_size(problems) > 0);
+	json_decref(problems);
+	metrics_write(&slot->value[METRIC_DRAINING], supervisor->draining);
+	metrics_write(&slot->value[METRIC_UPTIME], (now_usec - supervisor->start_usec) / 1000000);
+	for (unsigned i = 0; i < supervisor->conf->n_listeners; i++)
+		metrics_write(&slot->listener[i][LISTENER_METRIC_CONNECTIONS],
+			admit_listener_connections(supervisor->admit, i));
+	supervisor_refresh_upstreams(supervisor);
 }

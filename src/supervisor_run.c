@@ -119,6 +119,8 @@ supervisor_begin_stop(struct supervisor *supervisor, enum supervisor_stop stop)
 	/* Should the new program not start, or this process be killed meanwhile, systemd has them. */
 	if (stop == SUPERVISOR_STOP_UPGRADE && notify_has_store())
 		also = CONTROL_FLAG_STORE;
+	if (supervisor->draining && stop != SUPERVISOR_STOP_CLOSE)
+		log_warning(NULL, "the drain ends with this process: the next one accepts again");
 	supervisor->stop = stop;
 	precedence_restore();
 	acceptor_halt(&supervisor->acceptor, ACCEPTOR_HALT_STOP);

@@ -193,5 +193,7 @@ supervisor_refresh_upstreams(struct supervisor *supervisor)
 		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_CONNECTIONS],
 			upstream->in_use ? upstream->connections : 0);
 		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_UP], upstream_is_up(upstream));
+		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_DISABLED],
+			upstream->in_use && upstream->disabled);
 	}
 }

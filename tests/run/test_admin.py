@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from clients import Crowd, connect, read_exactly, reset
-from gateway import ROOT, process_runs, wait_for
+from gateway import MILLGATED, ROOT, process_runs, wait_for
 
 COMMAND = re.compile(r'COMMAND\(\w+, "(\w*)", "([^"]*)", \w+, (\w+),', re.MULTILINE)
 REASON = re.compile(r'CLOSE\(\w+, "(\w+)", (\w+),')
@@ -359,6 +359,18 @@ def check_metrics_text(text):
     check = ["promtool", "check", "metrics"]
     found = subprocess.run(check, input=text, capture_output=True, text=True)
     assert found.returncode == 0 and found.stderr == "", found.stdout + found.stderr
+
+
+def test_rules_for_prometheus_are_about_metrics_that_exist():
+    rules = ROOT / "conf/prometheus-rules.yml"
+    text = subprocess.run([MILLGATED, "--describe=metrics"], capture_output=True, text=True).stdout
+    known = set(re.findall(r"^(\w+)", text, re.MULTILINE))
+    used = set(re.findall(r"millgate_(\w+)", rules.read_text()))
+    assert used and used <= known
+    if shutil.which("promtool"):
+        check = ["promtool", "check", "rules", str(rules)]
+        found = subprocess.run(check, capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_metrics(one):

@@ -279,6 +279,8 @@ def test_drain_and_resume(one):
         assert "draining" in ctl(one, "status").splitlines()[0]
         assert rows(ctl(one, "status"), "LISTENER")[0][2] == "draining"
         assert ctl(one, "resume") == "Accepting connections.\n"
+        assert ctl_json(one, "drain", "--over", "3600")["over_seconds"] == 3600
+        assert ctl(one, "resume") == "Accepting connections.\n"
         assert ctl_json(one, "drain", "--over", "1s")["over_seconds"] == 1
         assert crowd.pump_until(lambda: crowd.open_count == 0)
         one.wait_connections(0)

@@ -359,7 +359,7 @@ def test_upstream_disable_and_enable(gateway, what):
 
 
 def test_upstream_that_is_none(gateway):
-    answer = {"error": 'there is no server "x"; GET /upstreams lists them'}
+    answer = {"error": 'there is no server "x"; "millgatectl upstreams" lists them'}
     gateway.answers["POST", "/upstreams/disable"] = (404, answer)
     out, err = run(gateway, "upstream", "disable", "x", code=1)
     assert out == "" and 'there is no server "x"' in err

@@ -30,6 +30,19 @@ def test_upgrade_without_systemd(gateway):
     assert abs(len(os.listdir(f"/proc/{one.pid}/fd")) - descriptors) <= 1
 
 
+def test_upgrade_while_it_drains(gateway):
+    """The drain is over, and that is told."""
+    one = gateway(config())
+    client = connect(one.address("echo"))
+    check_echo(client)
+    one.ok("POST", "/drain", {"over": "1h"})
+    assert one.admin("POST", "/upgrade")[0] == 200
+    one.wait_metric("connections_restored_total", 1)
+    assert "the drain ends with this process" in one.log()
+    check_echo(client)
+    check_echo(connect(one.address("echo")))
+
+
 # Upgrades that are refused.
 
 

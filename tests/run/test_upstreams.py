@@ -391,7 +391,7 @@ def test_metrics(gateway, servers):
         for name in ("connections", "up", "connects_total", "checks_total"):
             wanted = 0 if name == "checks_total" else up
             assert f"millgate_upstream_{name}{labels} {wanted}" in lines
-    assert len(lines) == 9 * 2
+    assert len(lines) == 10 * 2
 
 
 def test_labels_are_escaped(gateway, servers, tmp_path):
