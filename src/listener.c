@@ -81,7 +81,18 @@ listener_own_set(struct listener_own *own, int fd, const char *address)
 			address + 5);
 }
 
-/* Is what the socket is bound to what the configuration says? */
+/* Can clients still find it? The path of a Unix socket may have been removed. */
+static bool
+listener_has_path(const struct sockaddr_storage *name)
+{
+	const struct sockaddr_un *sun = (const struct sockaddr_un *)name;
+	struct stat st;
+
+	return name->ss_family != AF_UNIX || sun->sun_path[0] == '\0' ||
+	       (lstat(sun->sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
+}
+
+/* Is what the socket is bound to what the configuration says, and still to be found there? */
 static bool
 listener_is_bound_to(int fd, const char *address)
 {
@@ -90,7 +101,7 @@ listener_is_bound_to(int fd, const char *address)
 	struct mg_error error;
 	socklen_t length = 0;
 
-	if (listener_check_fd(fd, &name, &length) < 0)
+	if (listener_check_fd(fd, &name, &length) < 0 || !listener_has_path(&name))
 		return false;
 	addr_format_listen((const struct sockaddr *)&name, length, bound);
 	if (addr_parse_listen(address, &name, &length, &error) < 0)
@@ -100,7 +111,7 @@ listener_is_bound_to(int fd, const char *address)
 }
 
 /* A socket that the process before this one bound. One that the configuration has no more, or has
- * at another address, is closed. */
+ * at another address, or whose path is gone, is closed. */
 static int
 listener_adopt_kept(struct listener_set *set, const struct conf *conf, struct notify_fd *passed)
 {
@@ -334,8 +345,11 @@ listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passe
 	struct listener_set *ret_set, struct mg_error *reterr_error)
 {
 	struct listener_set set = LISTENER_SET_EMPTY;
-	int r = listener_open_each(conf, passed, n_passed, &set, reterr_error);
+	int r;
 
+	/* systemd has what was kept so far, also after a start that fails: for the next one. */
+	set.kept = notify_has_store();
+	r = listener_open_each(conf, passed, n_passed, &set, reterr_error);
 	if (r < 0) {
 		if (r == -ENOMEM)
 			mg_error_set(reterr_error, r, "out of memory");

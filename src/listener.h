@@ -48,7 +48,8 @@ struct listener_set {
 /*
  * Opens all sockets of the configuration. Takes the descriptors of `passed`. A passed name without
  * a listener, a listener with neither, a descriptor that is no listening stream socket, and an
- * address that cannot be bound are errors: -errno, with text that names them.
+ * address that cannot be bound are errors: -errno, with text that names them. Then no path is
+ * removed if systemd has a store: it may still keep the socket that is bound there.
  */
 int listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passed,
 	struct listener_set *ret_set, struct mg_error *reterr_error) MG_MUST_CHECK;

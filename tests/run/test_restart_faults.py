@@ -3,13 +3,14 @@
 import contextlib
 import os
 import signal
+import socket
 import struct
 import time
 
 import pytest
 
 from clients import Crowd, connect, is_closed
-from gateway import process_runs, stopped, wait_for
+from gateway import free_port, process_runs, stopped, wait_for
 from parkfile import memory_file, stored_bytes
 from restarts import KILLED, check_echo, config
 from streams import Streams
@@ -270,3 +271,39 @@ def test_fewer_descriptors_than_connections(keeper):
         assert closed.keys() <= {"handover_failed", "park_failed"}
         assert sum(closed.values()) == 200 - room
         assert crowd.pump_until(lambda: crowd.closed_count == 200 - room)
+
+
+def unix_config():
+    return config(echo={"service": "echo"}, unix={"service": "echo", "address": "unix:DIR/echo"})
+
+
+def test_a_start_that_fails_leaves_the_paths_of_kept_sockets(keeper):
+    one = keeper("echo")
+    gateway = one.start(unix_config())
+    client = connect(one.addresses["echo"])
+    check_echo(client)
+    one.end()
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        gateway.config["listeners"]["late"] = {"address": address}
+        one.start(wait=False)
+        assert gateway.process.wait(20) == 75, "try again"
+    assert "Address already in use" in gateway.log()
+    one.start()
+    check_echo(client)
+    check_echo(connect(gateway.address("unix")))
+
+
+def test_a_kept_socket_whose_path_is_gone_is_bound_anew(keeper):
+    one = keeper("echo")
+    gateway = one.start(unix_config())
+    client = connect(gateway.address("unix"))
+    check_echo(client)
+    one.end()
+    for path in (gateway.address("unix"), gateway.admin_socket):
+        os.unlink(path)
+    for _ in range(2):
+        one.start()
+        for each in (client, connect(gateway.address("unix"))):
+            check_echo(each)
+        one.end()
