@@ -15,6 +15,7 @@
 #include "log.h"
 
 #define LISTENER_OWN_BACKLOG 1024 /* fewer are served at once */
+#define LISTENER_BARRIER_USEC 5000000u
 
 /* Is this a listening stream socket of a family that we serve? */
 static int
@@ -110,10 +111,21 @@ listener_is_bound_to(int fd, const char *address)
 	return strcmp(bound, wanted) == 0;
 }
 
+/* Nobody can connect any more, whoever else has it open, and TCP lets others have its port: systemd
+ * takes its time to close what is taken out of its store. */
+static void
+listener_let_go(const struct notify_fd *passed)
+{
+	(void)shutdown(passed->fd, SHUT_RDWR);
+	notify_unstore(passed->name);
+	(void)close(passed->fd);
+}
+
 /* A socket that the process before this one bound. One that the configuration has no more, or has
- * at another address, or whose path is gone, is closed. */
+ * at another address, or whose path is gone, is let go, and *ret_let_go says so. */
 static int
-listener_adopt_kept(struct listener_set *set, const struct conf *conf, struct notify_fd *passed)
+listener_adopt_kept(struct listener_set *set, const struct conf *conf, struct notify_fd *passed,
+	bool *ret_let_go)
 {
 	const char *name = passed->name + strlen(LISTENER_KEPT_PREFIX);
 	const struct conf_listener *listener = conf_find_listener(conf, name);
@@ -136,8 +148,8 @@ listener_adopt_kept(struct listener_set *set, const struct conf *conf, struct no
 		listener_check_fd(passed->fd, &sa, &length) == 0)
 		return listener_add(
 			set, passed->fd, (unsigned)(listener - conf->listeners), true, &sa, length);
-	notify_unstore(passed->name);
-	(void)close(passed->fd);
+	listener_let_go(passed);
+	*ret_let_go = true;
 	return 0;
 }
 
@@ -312,20 +324,35 @@ listener_has_socket(const struct listener_set *set, unsigned listener)
 }
 
 static int
-listener_open_each(const struct conf *conf, struct notify_fd *passed, int n_passed,
+listener_adopt_each(const struct conf *conf, struct notify_fd *passed, int n_passed,
 	struct listener_set *set, struct mg_error *reterr_error)
 {
+	bool let_go = false;
 	int r = 0;
 
-	for (int i = 0; i < n_passed; i++) {
+	for (int i = 0; i < n_passed && r == 0; i++) {
 		bool kept = strncmp(passed[i].name, LISTENER_KEPT_PREFIX,
 				    strlen(LISTENER_KEPT_PREFIX)) == 0;
 
-		r = kept ? listener_adopt_kept(set, conf, &passed[i])
+		r = kept ? listener_adopt_kept(set, conf, &passed[i], &let_go)
 			 : listener_adopt(set, conf, &passed[i], reterr_error);
-		if (r < 0)
-			return r;
 	}
+	if (r < 0 || !let_go)
+		return r;
+	/* Until systemd has closed it as well, its address is in use. */
+	if (notify_barrier(LISTENER_BARRIER_USEC) < 0)
+		log_warning(NULL, "systemd does not let go of listening sockets");
+	return 0;
+}
+
+static int
+listener_open_each(const struct conf *conf, struct notify_fd *passed, int n_passed,
+	struct listener_set *set, struct mg_error *reterr_error)
+{
+	int r = listener_adopt_each(conf, passed, n_passed, set, reterr_error);
+
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < conf->n_listeners; i++) {
 		if (listener_has_socket(set, i))
 			continue;

@@ -35,6 +35,8 @@ class Keeper:
         self.addresses = {}
         self.listeners = []  # (name, socket)
         self.store = []  # (name, descriptor), in the order in which they came
+        self.removed = []  # descriptors that are not closed yet
+        self.removes_late = False  # they are closed once the gateway is ready
         self.messages = []  # fields of each
         self.lock = threading.Lock()
         self.stopping = False
@@ -79,18 +81,24 @@ class Keeper:
                 return
         self.store.append((name, fd))
 
+    def close_removed(self):
+        for fd in self.removed:
+            os.close(fd)
+        self.removed = []
+
     def take(self, fields, fds):
         with self.lock:
             self.messages.append(fields)
+            if fields.get("FDSTOREREMOVE") != "1":
+                if not self.removes_late or "READY" in fields:
+                    self.close_removed()
             if fields.get("FDSTORE") == "1":
                 assert fields["FDPOLL"] == "0"
                 for fd in fds:
                     self.keep(fields["FDNAME"], fd)
                 return
             if fields.get("FDSTOREREMOVE") == "1":
-                for name, fd in self.store:
-                    if name == fields["FDNAME"]:
-                        os.close(fd)
+                self.removed += [fd for name, fd in self.store if name == fields["FDNAME"]]
                 self.store = [item for item in self.store if item[0] != fields["FDNAME"]]
         for fd in fds:  # BARRIER=1: the sender waits for this
             os.close(fd)
@@ -172,5 +180,6 @@ class Keeper:
         for _, listener in self.listeners:
             listener.close()
         self.drop(lambda name: True)
+        self.close_removed()
         if self.gateway:
             self.gateway.kill()

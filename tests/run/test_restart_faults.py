@@ -307,3 +307,36 @@ def test_a_kept_socket_whose_path_is_gone_is_bound_anew(keeper):
         for each in (client, connect(gateway.address("unix"))):
             check_echo(each)
         one.end()
+
+
+@pytest.mark.parametrize("how", ["restart", "upgrade"])
+@pytest.mark.parametrize(
+    ("address", "late"),
+    [
+        ("127.0.0.1:PORT", False),
+        ("127.0.0.1:PORT", True),
+        ("unix:DIR/own", True),
+        ("unix:@PORT-own", False),
+    ],
+)
+def test_a_listener_gets_another_name(keeper, address, late, how):
+    """systemd still has the socket of the old one at its address, and closes it in its own time."""
+    one = keeper("echo")
+    one.removes_late = late
+    own = {"service": "echo", "address": address}
+    gateway = one.start(config(echo={"service": "echo"}, before=own))
+    listeners = gateway.config["listeners"]
+    client = connect(one.addresses["echo"])
+    check_echo(client)
+    listeners["after"] = listeners.pop("before")
+    if how == "restart":
+        one.restart()
+    else:
+        gateway.write_config()
+        gateway.ok("POST", "/upgrade")
+        gateway.wait_metric("connections_restored_total", 1)
+    check_echo(client)
+    path = listeners["after"]["address"].removeprefix("unix:").replace("@", "\0")
+    check_echo(connect(path if address.startswith("unix") else gateway.address("after")))
+    kept = {name for name, _ in one.store}
+    assert "listen/after" in kept and "listen/before" not in kept
