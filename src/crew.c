@@ -298,9 +298,8 @@ crew_member_ended(struct crew_member *member, int status)
 	member->connections = member->fds = 0;
 	if (crew->stopping)
 		return;
-	crew->restarts++;
 	member->restarts++;
-	metrics_write(&crew->metrics->slots[0].value[METRIC_WORKER_RESTARTS], crew->restarts);
+	metrics_add(&crew->metrics->slots[0].value[METRIC_WORKER_RESTARTS], 1);
 	if (clock_now_usec() - member->started_usec >= CREW_HEALTHY_USEC)
 		member->backoff_usec = CREW_BACKOFF_MIN_USEC;
 	crew_schedule_respawn(member);

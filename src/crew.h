@@ -77,7 +77,6 @@ struct crew {
 	uint32_t capacity; /* descriptors of connections that one worker's limit allows */
 	unsigned n_up;
 	unsigned next; /* ties between equally loaded workers go round */
-	uint64_t restarts;
 	bool stopping;
 	uint8_t stop_flags;
 	bool starved; /* crew_pick() found nobody; `room` is owed */
