@@ -4,6 +4,7 @@
 #include "park_facts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "upstream_name.h"
@@ -132,6 +133,27 @@ park_facts_set_names(json_t *json, const struct conf *conf)
 	json_object_set_new(json, "close_reasons", reasons);
 }
 
+/* The key of a worker in "workers". */
+static const char *
+park_facts_worker_key(unsigned worker, char buf[static 16])
+{
+	snprintf(buf, 16, "%u", worker);
+	return buf;
+}
+
+static void
+park_facts_set_silent(json_t *json, const struct park_writer *writer)
+{
+	json_t *workers = json_object();
+	char key[16];
+
+	for (unsigned i = 0; writer->silent && i < writer->metrics->n_slots - 1; i++)
+		if (writer->silent[i])
+			json_object_set_new(workers, park_facts_worker_key(i, key),
+				park_facts_counters(writer, 1 + i));
+	json_object_set_new(json, "workers", workers);
+}
+
 char *
 park_facts_encode(const struct park_writer *writer)
 {
@@ -145,6 +167,7 @@ park_facts_encode(const struct park_writer *writer)
 	json_object_set_new(json, "own", park_facts_counters(writer, writer->slot));
 	if (writer->slot == 0) {
 		json_object_set_new(json, "generation", json_integer(writer->generation));
+		park_facts_set_silent(json, writer);
 	} else {
 		json_object_set_new(json, "worker", json_integer(writer->slot - 1));
 		json_object_set_new(json, "supervisor", park_facts_counters(writer, 0));
@@ -272,11 +295,11 @@ park_facts_add_servers(
 	}
 }
 
-void
-park_facts_add_counters(const struct park_facts *facts, bool of_supervisor, const struct conf *conf,
+/* `all` as park_facts_counters() makes it; NULL: none. */
+static void
+park_facts_add_all(const struct park_facts *facts, const json_t *all, const struct conf *conf,
 	struct metrics_slot *slot)
 {
-	const json_t *all = json_object_get(facts->json, of_supervisor ? "supervisor" : "own");
 	const json_t *counters = json_object_get(all, "counters");
 	const json_t *closed = json_object_get(all, "closed");
 	const json_t *listeners = json_object_get(all, "listeners");
@@ -295,4 +318,23 @@ park_facts_add_counters(const struct park_facts *facts, bool of_supervisor, cons
 				park_facts_add(&slot->listener[i][n], listener,
 					listener_metric_info(n)->name);
 	}
+}
+
+void
+park_facts_add_counters(const struct park_facts *facts, bool of_supervisor, const struct conf *conf,
+	struct metrics_slot *slot)
+{
+	park_facts_add_all(facts,
+		json_object_get(facts->json, of_supervisor ? "supervisor" : "own"), conf, slot);
+}
+
+void
+park_facts_add_silent(const struct park_facts *facts, unsigned worker, const struct conf *conf,
+	struct metrics_slot *slot)
+{
+	const json_t *workers = json_object_get(facts->json, "workers");
+	char key[16];
+
+	park_facts_add_all(
+		facts, json_object_get(workers, park_facts_worker_key(worker, key)), conf, slot);
 }

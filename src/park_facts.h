@@ -25,10 +25,12 @@ struct park_writer {
 	unsigned slot; /* 0: the supervisor, 1 + n: worker n */
 	uint64_t parked_usec;
 	uint32_t generation; /* supervisor: the highest of any id given out */
+	/* Supervisor: by worker, whether it may have written nothing itself; NULL: none has not. */
+	const bool *silent;
 };
 
 /* The text, to be freed; NULL: no memory. A worker's has the supervisor's counters too: should that
- * have been killed, nobody else knows them. */
+ * have been killed, nobody else knows them. The supervisor's has those of silent workers. */
 char *park_facts_encode(const struct park_writer *writer) MG_MUST_CHECK;
 
 struct park_facts {
@@ -57,5 +59,8 @@ void park_facts_enter_servers(
  * worker wrote down. What is not known any more is left out. */
 void park_facts_add_counters(const struct park_facts *facts, bool of_supervisor,
 	const struct conf *conf, struct metrics_slot *slot);
+/* The same with those of a worker that the supervisor took for silent; nothing, if it did not. */
+void park_facts_add_silent(const struct park_facts *facts, unsigned worker, const struct conf *conf,
+	struct metrics_slot *slot);
 
 #endif

@@ -133,6 +133,24 @@ restore_count_closed(struct restore *restore, enum close_reason reason, uint64_t
 	metrics_add(&restore->metrics->slots[0].value[METRIC_CLOSED], n);
 }
 
+/* Those of workers that wrote none themselves, as far as the supervisor knew them. */
+static void
+restore_silent_counters(struct restore *restore, const struct parkset_file *supervisor)
+{
+	bool wrote[CREW_MAX] = {false};
+
+	for (unsigned i = 0; i < restore->set.n_files; i++) {
+		const struct parkset_file *file = &restore->set.files[i];
+
+		if (file->epoch == restore->set.epoch && file->writer < CREW_MAX)
+			wrote[file->writer] = true;
+	}
+	for (unsigned i = 0; i < CREW_MAX; i++)
+		if (!wrote[i])
+			park_facts_add_silent(
+				&supervisor->facts, i, restore->conf, &restore->metrics->slots[0]);
+}
+
 /* Only what the last process wrote: what those before it counted is in there. Of the supervisor's
  * counters its own word is the best; should it have been killed, the last worker's. */
 static void
@@ -153,9 +171,11 @@ restore_counters(struct restore *restore)
 		if (!file->facts.supervisor)
 			park_facts_add_counters(&file->facts, false, restore->conf, slot);
 	}
-	if (supervisor)
-		park_facts_add_counters(
-			&supervisor->facts, !supervisor->facts.supervisor, restore->conf, slot);
+	if (!supervisor)
+		return;
+	park_facts_add_counters(
+		&supervisor->facts, !supervisor->facts.supervisor, restore->conf, slot);
+	restore_silent_counters(restore, supervisor);
 }
 
 /* The books are closed: what was open by the counters and is in no file is gone. */

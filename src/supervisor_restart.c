@@ -56,21 +56,29 @@ supervisor_begin_restore(struct supervisor *supervisor)
 	return restore_begin(restore);
 }
 
-/* What no worker knows: written last, when all of them have ended. Its descriptor, or -errno. */
+/* What no worker knows, or lived to write: written last, when all of them have ended. Who was killed
+ * before it could say that it parked may have written its own, which goes before. The descriptor, or
+ * -errno. */
 static int
 supervisor_write_state(const struct supervisor *supervisor)
 {
+	bool silent[CREW_MAX];
 	struct park_writer facts = {
 		.conf = supervisor->conf,
 		.metrics = supervisor->metrics,
 		.upstreams = supervisor->upstreams,
 		.parked_usec = clock_now_usec(),
 		.generation = roster_generation(supervisor->roster),
+		.silent = silent,
 	};
 	struct parkfile_writer file;
-	char *text = park_facts_encode(&facts);
-	int r = text ? parkfile_create(&file, text, 0) : -ENOMEM;
+	char *text;
+	int r;
 
+	for (unsigned i = 0; i < supervisor->crew.n_members; i++)
+		silent[i] = !supervisor->crew.members[i].parked;
+	text = park_facts_encode(&facts);
+	r = text ? parkfile_create(&file, text, 0) : -ENOMEM;
 	free(text);
 	return r < 0 ? r : parkfile_finish(&file);
 }

@@ -3,8 +3,11 @@
 import os
 import signal
 
-from gateway import wait_for
-from restarts import config
+import pytest
+
+from clients import connect, is_closed
+from gateway import stopped, wait_for
+from restarts import check_echo, config
 
 
 def kill_worker(gateway, worker=0):
@@ -26,3 +29,47 @@ def test_restarts_of_workers(keeper):
     assert gateway.metric("worker_restarts_total") == 2
     kill_worker(gateway)
     assert gateway.metric("worker_restarts_total") == 3
+
+
+def served(one, gateway, count=10, size=1000):
+    """Clients of which each has had so many bytes back."""
+    clients = [connect(one.addresses["echo"]) for _ in range(count)]
+    for client in clients:
+        check_echo(client, b"x" * size)
+    for name in ("bytes_received_total", "bytes_sent_total"):
+        gateway.wait_listener("echo", name, count * size)
+    return clients
+
+
+@pytest.mark.parametrize("how", ["dead", "hung", "dead at upgrade", "hung at upgrade"])
+def test_counters_of_a_worker_that_cannot_write_them(keeper, how):
+    """It has died and is not replaced yet, or is killed as it does not stop in time."""
+    one = keeper("echo")
+    gateway = one.start({**config(2), "stop_timeout": "200ms"})
+
+    def restart():
+        if "upgrade" not in how:
+            one.restart()
+            return
+        os.kill(gateway.pid, signal.SIGUSR2)
+        gateway.wait_metric("connections_restored_total", 5)
+        gateway.wait_healthy()
+
+    for _ in range(3):
+        kill_worker(gateway)  # the next one is replaced later and later
+    clients = served(one, gateway)
+    pid = gateway.worker_pids()[0]
+    if "dead" in how:
+        os.kill(pid, signal.SIGKILL)
+        gateway.wait_closed("worker_lost", 5)
+        restart()
+    else:
+        with stopped(pid):
+            restart()
+    gateway.wait_connections(5)
+    assert gateway.metric("connections_accepted_total") == 10
+    assert gateway.metric("connections_closed_total") == 5
+    for name in ("bytes_received_total", "bytes_sent_total"):
+        assert gateway.metric(name) == gateway.listener("echo")[name] == 10000
+    assert gateway.metric("worker_restarts_total") >= 3
+    assert sum(not is_closed(client, 0.1) for client in clients) == 5

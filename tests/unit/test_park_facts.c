@@ -151,6 +151,31 @@ test_a_workers_facts_have_the_supervisors_counters(void **state)
 }
 
 static void
+test_a_supervisor_speaks_for_silent_workers(void **state)
+{
+	struct world *world = *state;
+	const bool silent[] = {false, true};
+	const struct park_writer writer = {.conf = world->conf,
+		.metrics = world->metrics,
+		.upstreams = world->upstreams,
+		.silent = silent};
+	struct park_facts facts;
+	char *text;
+
+	for (unsigned i = 0; i < 3; i++)
+		fill_slot(&world->metrics->slots[i], 1000 * i);
+	text = park_facts_encode(&writer);
+	facts = decode(text, world->conf);
+	park_facts_add_silent(&facts, 0, world->conf, &world->slot);
+	park_facts_add_silent(&facts, 2, world->conf, &world->slot);
+	assert_nothing_counted(world);
+	park_facts_add_silent(&facts, 1, world->conf, &world->slot);
+	assert_counters(&world->slot, &world->metrics->slots[2], 0);
+	park_facts_done(&facts);
+	free(text);
+}
+
+static void
 test_counters_are_added_to_what_is_there(void **state)
 {
 	struct world *world = *state;
@@ -464,6 +489,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_supervisors_facts),
 		TEST(test_a_workers_facts_have_the_supervisors_counters),
+		TEST(test_a_supervisor_speaks_for_silent_workers),
 		TEST(test_counters_are_added_to_what_is_there),
 		TEST(test_the_largest_numbers),
 		TEST(test_numbers_of_records_are_the_same_by_default),
