@@ -142,9 +142,13 @@ supervisor_on_lost(void *context, struct crew_member *member)
 {
 	struct supervisor *supervisor = context;
 	enum close_reason reason = supervisor->stop ? CLOSE_SHUTDOWN : CLOSE_WORKER_LOST;
+	/* One that ends before it can say so may have parked them: the next process sees who is there,
+	 * and counts the rest. */
+	bool parked = member->parked || supervisor->stop == SUPERVISOR_STOP_STORE ||
+		      supervisor->stop == SUPERVISOR_STOP_UPGRADE;
 	uint32_t slot = 0;
 
-	while (!member->parked && slot != UINT32_MAX && member->connections > 0) {
+	while (!parked && slot != UINT32_MAX && member->connections > 0) {
 		uint64_t id = roster_next(supervisor->roster, slot, UINT32_MAX, &slot);
 		const struct roster_entry *entry = id ? roster_find(supervisor->roster, id) : NULL;
 

@@ -37,6 +37,8 @@ class Keeper:
         self.store = []  # (name, descriptor), in the order in which they came
         self.removed = []  # descriptors that are not closed yet
         self.removes_late = False  # they are closed once the gateway is ready
+        self.barriers_to_hold = 0  # so many barriers are not answered
+        self.held = []
         self.messages = []  # fields of each
         self.lock = threading.Lock()
         self.stopping = False
@@ -100,6 +102,10 @@ class Keeper:
             if fields.get("FDSTOREREMOVE") == "1":
                 self.removed += [fd for name, fd in self.store if name == fields["FDNAME"]]
                 self.store = [item for item in self.store if item[0] != fields["FDNAME"]]
+        if fields.get("BARRIER") == "1" and self.barriers_to_hold > 0:
+            self.barriers_to_hold -= 1
+            self.held += fds
+            return
         for fd in fds:  # BARRIER=1: the sender waits for this
             os.close(fd)
 
@@ -181,5 +187,7 @@ class Keeper:
             listener.close()
         self.drop(lambda name: True)
         self.close_removed()
+        for fd in self.held:
+            os.close(fd)
         if self.gateway:
             self.gateway.kill()

@@ -73,3 +73,35 @@ def test_counters_of_a_worker_that_cannot_write_them(keeper, how):
         assert gateway.metric(name) == gateway.listener("echo")[name] == 10000
     assert gateway.metric("worker_restarts_total") >= 3
     assert sum(not is_closed(client, 0.1) for client in clients) == 5
+
+
+def test_a_worker_that_is_killed_while_systemd_takes_its_time(keeper):
+    """It has stored its connections and what it counted, and can tell nobody."""
+    one = keeper("echo")
+    gateway = one.start({**config(2), "stop_timeout": "1s"})
+    clients = served(one, gateway)
+    one.barriers_to_hold = 2
+    one.restart()
+    assert "2 workers did not stop in time" in gateway.log()
+    assert gateway.metric("connections_accepted_total") == 10
+    assert gateway.metric("connections_current") == 10
+    assert gateway.metric("bytes_received_total") == 10000
+    assert gateway.closed_counts() == {}
+    for client in clients:
+        check_echo(client)
+
+
+def test_who_is_missing_is_counted_once(keeper):
+    """One worker has parked, one is killed before it could."""
+    one = keeper("echo")
+    gateway = one.start({**config(2), "stop_timeout": "200ms"})
+    clients = served(one, gateway)
+    with stopped(gateway.worker_pids()[1]):
+        one.restart()
+    for _ in range(2):
+        assert gateway.closed_counts() == {"park_failed": 5}
+        assert gateway.metric("connections_closed_total") == 5
+        assert gateway.metric("connections_current") == 5
+        one.restart()
+    assert "5 connections of the process before were not parked" in gateway.log()
+    assert sum(not is_closed(client, 0.1) for client in clients) == 5
