@@ -399,7 +399,7 @@ void conn_close_flushed(struct conns *conns, struct conn *conn, enum close_reaso
 void conn_finish(struct conns *conns, struct conn *conn, enum close_reason reason);
 
 /* The protocol has said goodbye, and is to close when the client has answered; linger_usec on it is
- * closed without. */
+ * closed without. What was kept while it was held is gone through now, which may close it. */
 void conn_await_close(struct conns *conns, struct conn *conn, enum close_reason reason);
 
 /* Ends it as its protocol does, which may tell the client why first; one that is ending already is

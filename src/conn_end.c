@@ -40,8 +40,9 @@ conn_send_fin(struct conns *conns, struct conn *conn)
 	(void)shutdown(conn_fd(conns, conn), SHUT_WR);
 }
 
-void
-conn_await_close(struct conns *conns, struct conn *conn, enum close_reason reason)
+/* It goes on when the queue is sent. */
+static void
+conn_begin_lingering(struct conns *conns, struct conn *conn, enum close_reason reason)
 {
 	conn->flags |= CONN_LINGERS;
 	conns->lingering++;
@@ -49,14 +50,24 @@ conn_await_close(struct conns *conns, struct conn *conn, enum close_reason reaso
 	conn_set_timer(conns, conn);
 }
 
+/* Who was held has no other side any more to be held for, and its end is to be heard: so both of
+ * these release it. */
+void
+conn_await_close(struct conns *conns, struct conn *conn, enum close_reason reason)
+{
+	conn_begin_lingering(conns, conn, reason);
+	(void)conn_release(conns, conn);
+}
+
 void
 conn_finish(struct conns *conns, struct conn *conn, enum close_reason reason)
 {
 	conn_drop_kept(conns, conn);
-	conn_await_close(conns, conn, reason);
+	conn_begin_lingering(conns, conn, reason);
 	conn->flags |= CONN_DEAF;
 	if (!conn->out)
 		conn_send_fin(conns, conn);
+	(void)conn_release(conns, conn);
 }
 
 void

@@ -11,7 +11,7 @@ from clients import connect, half_close, is_closed, read_all, read_exactly, rese
 from gateway import wait_for
 from preloads import preloaded
 from proxy_headers import CLIENT, binary, line
-from relay_clients import SMALL_BUFFER, fill
+from relay_clients import PATIENCE, SMALL_BUFFER, fill
 from servers import Scripted, dead_target, relay
 from streams import pattern
 from ws_client import (
@@ -198,6 +198,42 @@ def test_no_server_accepts(gateway):
         assert is_closed(raw)
     one.wait_closed("upstream_failed", 1)
     one.wait_connections(0)
+
+
+def test_a_goodbye_is_answered_though_no_server_accepts(gateway):
+    """The client's answer ends it, and so does its end without one; no timeout has to."""
+    one = gateway(config(dead_target(), websocket={"close_timeout": "1m"}))
+    with WebSocket(one.address("relay")) as answers, WebSocket(one.address("relay")) as leaves:
+        assert closing(answers) == 1013
+        assert answers.is_at_end()
+        leaves.sock.close()
+    one.wait_connections(0)
+    assert one.closed_counts() == {"upstream_failed": 2}
+
+
+def test_a_client_that_said_goodbye_before_no_server_accepted_is_closed(gateway):
+    """Its goodbye came while it was not read from."""
+    one = gateway(config(dead_target(), websocket={"close_timeout": "1m"}))
+    with connect(one.address("relay")) as raw:
+        raw.sendall(handshake() + frame(FIN | CLOSE, close_payload(1000)))
+        assert b"HTTP/1.1 101" in read_all(raw)
+    one.wait_connections(0)
+
+
+def test_a_goodbye_is_answered_though_the_server_does_not_read(gateway):
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        one = gateway(config(server, websocket={"close_timeout": "1m"}))
+        with WebSocket(one.address("relay")) as client, server.accept():
+            piece = frame(FIN | BINARY, bytes(1000), mask=b"\0" * 4)
+            client.sock.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    client.sock.sendall(piece)
+            one.ok("DELETE", f"/connections/{one.connection_of(client.sock)['id']}")
+            client.sock.settimeout(PATIENCE)
+            assert client.receive_close() == (1008, "killed")
+        one.wait_connections(0)
+        assert one.closed_counts() == {"killed": 1}
 
 
 def test_a_handshake_that_is_refused_leaves_no_server_behind(gateway, echoes):
