@@ -86,37 +86,11 @@ conn_close(struct conns *conns, struct conn *conn, enum close_reason reason)
 			conn_break_off(conns, other);
 		conn_free(conns, other);
 	}
+	if (conn_is_cut(conn))
+		conn_break_off(conns, conn);
 	conn_free(conns, conn);
 	if (tell)
 		conns->closed(conns->context, id, reason);
-}
-
-static enum close_reason
-conn_error_reason(const struct conn *conn, int error)
-{
-	bool upstream = conn->flags & CONN_UPSTREAM;
-
-	switch (error) {
-	case ECONNRESET:
-	case EPIPE:
-		return upstream ? CLOSE_UPSTREAM_RESET : CLOSE_CLIENT_RESET;
-	case ETIMEDOUT:
-	case EHOSTUNREACH:
-	case ENETUNREACH:
-		return upstream ? CLOSE_UPSTREAM_LOST : CLOSE_CLIENT_LOST;
-	case ENOMEM:
-	case ENOBUFS:
-		return CLOSE_NO_MEMORY;
-	default:
-		return CLOSE_IO_ERROR;
-	}
-}
-
-int
-conn_fail(struct conns *conns, struct conn *conn, int error)
-{
-	conn_close(conns, conn, conn_error_reason(conn, error));
-	return -ECONNRESET;
 }
 
 /* A hang-up is told always: where nothing else is asked for, once and not until it is dealt with. */
@@ -349,7 +323,7 @@ conn_flushed(struct conns *conns, struct conn *conn)
 	conn->out = NULL;
 	conn_queue_changed(conns);
 	if (conn->state == CONN_CLOSING && !(conn->flags & CONN_LINGERS)) {
-		conn_close(conns, conn, conn->close_reason);
+		conn_close_sent(conns, conn);
 		return;
 	}
 	if (conn_watch(conns, conn, conn->flags & (uint8_t) ~(CONN_WANTS_WRITE | CONN_PAUSED)) < 0)

@@ -210,6 +210,7 @@ struct conns {
 	uint32_t count;          /* clients */
 	uint32_t upstream_count; /* their connections to servers */
 	uint32_t lingering;      /* clients with CONN_LINGERS */
+	bool breaking_up;        /* what came of a side that failed is being passed on */
 	uint32_t fd_end;         /* no connection ever had this fd or a higher one */
 	struct conn *newcomer;   /* is being adopted, and not watched yet; or NULL */
 	struct pollset pollset;

@@ -6,9 +6,16 @@
  */
 #include "conn.h"
 
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "conn_private.h"
+
+/* For the goodbye of a protocol, behind what was sent last by who has failed. */
+#define CONN_GOODBYE_ROOM 256
 
 /* From here on it is not read for its own sake. */
 static void
@@ -79,4 +86,169 @@ conn_end(struct conns *conns, struct conn *conn, enum close_reason reason)
 		proto->end(conns, conn, reason);
 	else
 		conn_close(conns, conn, reason);
+}
+
+/* One side fails: the other one gets what that had sent before. */
+
+static enum close_reason
+conn_error_reason(const struct conn *conn, int error)
+{
+	bool upstream = conn->flags & CONN_UPSTREAM;
+
+	switch (error) {
+	case ECONNRESET:
+	case EPIPE:
+		return upstream ? CLOSE_UPSTREAM_RESET : CLOSE_CLIENT_RESET;
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return upstream ? CLOSE_UPSTREAM_LOST : CLOSE_CLIENT_LOST;
+	case ENOMEM:
+	case ENOBUFS:
+		return CLOSE_NO_MEMORY;
+	default:
+		return CLOSE_IO_ERROR;
+	}
+}
+
+static bool
+conn_is_lost(enum close_reason reason)
+{
+	return reason == CLOSE_UPSTREAM_RESET || reason == CLOSE_UPSTREAM_LOST ||
+	       reason == CLOSE_CLIENT_RESET || reason == CLOSE_CLIENT_LOST;
+}
+
+bool
+conn_is_cut(const struct conn *conn)
+{
+	return conn->state == CONN_CLOSING && !(conn->flags & CONN_LINGERS) &&
+	       conn_is_lost(conn->close_reason);
+}
+
+/* Bytes are under way that its peer has not acknowledged: a reset would overtake them. */
+static bool
+conn_has_unsent(const struct conns *conns, const struct conn *conn)
+{
+	int bytes;
+
+	return ioctl(conn_fd(conns, conn), SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
+
+bool
+conn_is_taken(const struct conns *conns, const struct conn *conn)
+{
+	return conn_is_cut(conn) && !conn->out && !conn_has_unsent(conns, conn);
+}
+
+void
+conn_close_sent(struct conns *conns, struct conn *conn)
+{
+	if (conn_is_cut(conn) && conn->flags & CONN_DEAF)
+		conn_send_fin(conns, conn);
+	if (conn_is_cut(conn) && !conn_is_taken(conns, conn))
+		conn_set_timer(conns, conn);
+	else
+		conn_close(conns, conn, conn->close_reason);
+}
+
+/* The kernel keeps what had come before an error. False: there is more than may be queued, or the
+ * other side is closed; otherwise `*ret_ended` tells whether an end of file was behind it. */
+static bool
+conn_read_rest(struct conns *conns, struct conn *conn, uint8_t *buffer, bool *ret_ended)
+{
+	const struct conn *other = conn_other(conns, conn);
+	size_t spare = conn_listener(conns, other)->proto->plain ? 0 : CONN_GOODBYE_ROOM;
+	uint32_t generation = other->generation;
+
+	for (;;) {
+		size_t room = conn_read_room(conns, conn, CONNS_SCRATCH_BYTES);
+		ssize_t n;
+
+		if (room <= spare + 1) /* 1: there may be none */
+			return false;
+		n = recv(conn_fd(conns, conn), buffer, room - spare, MSG_DONTWAIT);
+		if (n <= 0) {
+			*ret_ended = n == 0;
+			return true;
+		}
+		conn_count_received(conns, conn, (size_t)n);
+		conn_listener(conns, conn)->proto->input(conns, conn, buffer, (size_t)n);
+		if (other->generation != generation)
+			return false;
+	}
+}
+
+/* True: its stream was whole, up to an end. The scratch buffer may be in use by whoever wrote to it. */
+static bool
+conn_pass_rest(struct conns *conns, struct conn *conn, int error)
+{
+	uint8_t *buffer;
+	bool ended = false;
+
+	if (conn->flags & CONN_EOF)
+		return true;
+	if (conn->in || !conn_listener(conns, conn)->proto->plain)
+		return false;
+	buffer = malloc(CONNS_SCRATCH_BYTES);
+	conns->breaking_up = true;
+	/* Only EPIPE tells that an end had come before the reset: reading has no error to tell then. */
+	if (buffer && conn_read_rest(conns, conn, buffer, &ended))
+		ended = ended && error == EPIPE;
+	conns->breaking_up = false;
+	free(buffer);
+	return ended;
+}
+
+/* The other side of it has failed, and is no more. It is not read from any more, gets what waits for it,
+ * and is reset when its peer has acknowledged that. */
+static void
+conn_cut(struct conns *conns, struct conn *conn, enum close_reason reason, bool ended)
+{
+	uint8_t flags = conn->flags | CONN_HELD;
+
+	conn_drop_kept(conns, conn);
+	conn->close_reason = (uint8_t)reason;
+	conn->active = wheel_tick(conns->now_usec);
+	conn_set_state(conns, conn, CONN_CLOSING);
+	if (conn_watch(conns, conn, ended ? flags | CONN_DEAF : flags) < 0)
+		return;
+	if (conn->out)
+		conn_set_timer(conns, conn);
+	else
+		conn_close_sent(conns, conn);
+}
+
+static void
+conn_break_up(struct conns *conns, struct conn *conn, enum close_reason reason, int error)
+{
+	struct conn *other = conn_other(conns, conn);
+	uint32_t generation = other->generation;
+	bool upstream = conn->flags & CONN_UPSTREAM;
+	uint64_t id = conn->id;
+	bool ended = conn_pass_rest(conns, conn, error);
+
+	if (other->generation != generation)
+		return;
+	conn_link(conns, conn)->other = conn_link(conns, other)->other = 0;
+	conn_free(conns, conn);
+	if (!upstream)
+		conns->closed(conns->context, id, reason);
+	if (upstream && conn_listener(conns, other)->proto->end)
+		conn_end(conns, other, reason);
+	else
+		conn_cut(conns, other, reason, ended);
+}
+
+int
+conn_fail(struct conns *conns, struct conn *conn, int error)
+{
+	enum close_reason reason = conn_error_reason(conn, error);
+	const struct conn *other = conn_other(conns, conn);
+
+	if (conn->state == CONN_OPEN && other && other->state == CONN_OPEN &&
+		conn_is_lost(reason) && !conns->breaking_up)
+		conn_break_up(conns, conn, reason, error);
+	else
+		conn_close(conns, conn, reason);
+	return -ECONNRESET;
 }

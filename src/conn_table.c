@@ -63,6 +63,7 @@ conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
 	conns->capacity = capacity;
 	conns->count = conns->upstream_count = 0;
 	conns->lingering = 0;
+	conns->breaking_up = false;
 	conns->fd_end = 0;
 	conns->newcomer = NULL;
 	conns->table = lazy_alloc((size_t)capacity * sizeof(struct conn));

@@ -11,6 +11,9 @@
 
 #include "conn_private.h"
 
+/* How often it is asked whether all was acknowledged before a reset. */
+#define CONN_TAKEN_USEC 50000
+
 /* 64-bit multiplication by the golden ratio: ids that count up give values spread evenly over the
  * whole range, any stretch of them too (Knuth, TAOCP 6.4). */
 uint32_t
@@ -148,6 +151,8 @@ conn_set_timer(struct conns *conns, struct conn *conn)
 		at = service_at;
 	if (proto_at < at)
 		at = proto_at;
+	if (conn_is_cut(conn) && !conn->out && conns->now_usec + CONN_TAKEN_USEC < at)
+		at = conns->now_usec + CONN_TAKEN_USEC;
 	if (at == UINT64_MAX) {
 		wheel_clear(&conns->wheel, index);
 		return;
@@ -207,7 +212,7 @@ conn_on_timer(void *context, uint32_t index)
 			conn->flags |= CONN_GOT_BYTES;
 		deadline = conn_next_close(conns, conn);
 	}
-	if (deadline.at_usec <= conns->now_usec) {
+	if (deadline.at_usec <= conns->now_usec || conn_is_taken(conns, conn)) {
 		conn_end(conns, conn, deadline.reason);
 		return;
 	}

@@ -424,10 +424,66 @@ def test_a_reset_while_both_directions_are_full(gateway, who):
             fill(behind)
             near, far = (client, behind) if who == "client" else (behind, client)
             reset(near)
+            assert is_closed(far)
             one.wait_closed("client_reset" if who == "client" else "upstream_reset", 1)
             one.wait_connections(0)
-            assert is_closed(far)
             one.wait_metric("queued_bytes_current", 0)
+
+
+def reset_with_a_queue(gateway, near, far, words, half=False):
+    """`near` does not read what `far` sends; then it says something, and is reset, which the gateway
+    finds out when it writes to it."""
+    fill(far)
+    gateway.wait_metric("queued_bytes_current", lambda queued: queued > 0)
+    with stopped(gateway.worker_pids()[0]):
+        near.sendall(words)
+        if half:
+            half_close(near)
+        reset(near)
+
+
+@pytest.mark.parametrize("length", [1, 30000])
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_what_came_before_a_reset_is_passed_on(gateway, who, length):
+    """An answer to who is still sending, say. The reset comes behind it, also if it is read late."""
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        one = gateway(relay(server, workers=1))
+        client = connect(one.address("relay"), receive_buffer=SMALL_BUFFER)
+        with client, server.accept() as behind:
+            near, far = (client, behind) if who == "client" else (behind, client)
+            reset_with_a_queue(one, near, far, pattern(0, length))
+            assert read_pattern(far, length)
+            assert ends_with_reset(far)
+            one.wait_connections(0)
+            reason = "client_reset" if who == "client" else "upstream_reset"
+            assert one.closed_counts() == {reason: 1}
+            one.wait_metric("queued_bytes_current", 0)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_stream_that_ended_before_a_reset_is_whole(gateway, who):
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        one = gateway(relay(server, workers=1))
+        client = connect(one.address("relay"), receive_buffer=SMALL_BUFFER)
+        with client, server.accept() as behind:
+            near, far = (client, behind) if who == "client" else (behind, client)
+            reset_with_a_queue(one, near, far, b"all of it", half=True)
+            assert read_all(far) == b"all of it"
+            one.wait_connections(0)
+
+
+def test_a_client_that_takes_nothing_before_a_reset_is_closed_by_an_operator(gateway, scripted):
+    server = scripted()
+    one = gateway(relay(server, workers=1))
+    client = connect(one.address("relay"), receive_buffer=SMALL_BUFFER)
+    with client, server.accept() as behind:
+        fill(behind)
+        reset(behind)
+        wait_for(lambda: one.connection_of(client)["state"], "closing")
+        one.ok("DELETE", f"/connections/{one.connection_of(client)['id']}")
+        one.wait_closed("killed", 1)
+        one.wait_connections(0)
+        assert ends_with_reset(client)
 
 
 def test_a_client_that_is_killed(linked):

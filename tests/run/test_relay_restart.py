@@ -144,6 +144,24 @@ def test_an_end_that_waits_behind_a_queue(restarts, who):
         gateway.wait_connections(0)
 
 
+def test_a_reset_that_waits_behind_a_queue(restarts, scripted):
+    server = scripted()
+    gateway = restarts.start(relay(server))
+    with connect(restarts.address, receive_buffer=SMALL_BUFFER) as client:
+        with server.accept() as behind:
+            fill(behind)
+            reset(behind)
+        wait_for(lambda: gateway.connection_of(client)["state"], "closing")
+        queued = gateway.metric("queued_bytes_current")
+        restarts.restart()
+        gateway.wait_metric("queued_bytes_current", queued)
+        assert queued > 0 and read_pattern(client, queued)
+        with pytest.raises(ConnectionResetError):
+            read_all(client)
+    gateway.wait_closed("upstream_reset", 1)
+    gateway.wait_connections(0)
+
+
 def test_what_ends_meanwhile(keeper, scripted):
     """Clients and servers close, and are reset, while no gateway is there."""
     server = scripted()
