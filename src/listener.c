@@ -153,6 +153,18 @@ listener_adopt_kept(struct listener_set *set, const struct conf *conf, struct no
 	return 0;
 }
 
+/* Who has changed the address in the file wonders why nobody listens there. */
+static void
+listener_say_unused(int fd, const struct conf_listener *listener)
+{
+	struct log_context about = {.listener = listener->name};
+
+	if (listener->address[0] && !listener_is_bound_to(fd, listener->address))
+		log_warning(&about,
+			"%s: systemd's socket listens at another address than %s, which is not used",
+			listener->name, listener->address);
+}
+
 static int
 listener_adopt(struct listener_set *set, const struct conf *conf, const struct notify_fd *passed,
 	struct mg_error *reterr_error)
@@ -174,9 +186,11 @@ listener_adopt(struct listener_set *set, const struct conf *conf, const struct n
 			"the descriptor %d that systemd passed as \"%s\" is not a listening stream "
 			"socket (TCP or Unix): %s",
 			passed->fd, passed->name, strerror(-r));
-	if (!own)
+	if (!own) {
+		listener_say_unused(passed->fd, listener);
 		return listener_add(set, passed->fd, (unsigned)(listener - conf->listeners), false,
 			&name, length);
+	}
 	if (own->fd >= 0)
 		return mg_error_set(reterr_error, -EEXIST,
 			"systemd passed more than one socket named \"%s\"", passed->name);

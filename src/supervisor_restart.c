@@ -134,12 +134,12 @@ supervisor_become(struct supervisor *supervisor)
 	return reexec_run(&reexec, "/proc/self/exe", argv);
 }
 
-/* Has every worker given back what it had, for us to pass on? */
+/* Has every worker that was to stop given back what it had, for us to pass on? */
 static bool
 supervisor_has_all(const struct supervisor *supervisor)
 {
 	for (unsigned i = 0; i < supervisor->crew.n_members; i++)
-		if (!supervisor->crew.members[i].parked)
+		if (supervisor->crew.members[i].told_to_stop && !supervisor->crew.members[i].parked)
 			return false;
 	return true;
 }

@@ -196,6 +196,8 @@ def test_passed_socket_goes_before_the_address(activated):
     with pytest.raises(ConnectionRefusedError):
         connect(("127.0.0.1", own))
     assert one.listener("echo")["addresses"] == ["127.0.0.1:%d" % passed.getsockname()[1]]
+    text = f"echo: systemd's socket listens at another address than 127.0.0.1:{own}"
+    assert text in one.log()
 
 
 def test_backlog_from_before_the_start_is_served(activated):
