@@ -160,7 +160,7 @@ listener_say_unused(int fd, const struct conf_listener *listener)
 	struct log_context about = {.listener = listener->name};
 
 	if (listener->address[0] && !listener_is_bound_to(fd, listener->address))
-		log_warning(&about,
+		log_info(&about,
 			"%s: systemd's socket listens at another address than %s, which is not used",
 			listener->name, listener->address);
 }
