@@ -45,12 +45,24 @@ check "an upgrade without systemd" millgatectl upgrade
 check "... of the same process" same "$pid" main_pid
 check "... with all" eventually same $((5 * N)) restored
 check "... is active" eventually is active
+check "systemd keeps none of them still" eventually same 1 property NFileDescriptorStore
+
+cp /usr/sbin/millgated millgated.good
+printf '#!/bin/sh\n[ "$1" = --check ] || exit 75\n' >millgated.bad
+chmod 755 millgated.bad
+mv millgated.bad /usr/sbin/millgated
+systemctl reset-failed millgate
+check "an upgrade to a program that says yes and does not start" millgatectl upgrade
+check "... systemd tries it" eventually says '^[1-9]' property NRestarts
+mv millgated.good /usr/sbin/millgated
+check "... until it is mended" eventually is active
+check "... with all" eventually same $N connections
 
 if [ -d debs ]; then # otherwise there is no other package to be had
 	rebuild 90.1 >/dev/null
 	check "an upgrade of the package" install_debs ./millgate-90.1.deb
 	check "... by another process" not same "$pid" main_pid
-	check "... with all" eventually same $((6 * N)) restored
+	check "... with all" eventually same $((7 * N)) restored
 fi
 
 check "a reload" systemctl reload millgate
