@@ -20,6 +20,7 @@ struct parking {
 	bool watched;     /* the pollset is passed on */
 	int near;         /* end of the last berth; -1: none */
 	uint64_t waiting; /* bytes behind the records so far */
+	unsigned tries;   /* that failed for want of room in flight */
 	/* The next message. */
 	unsigned n;
 	struct conn *batch[FDPASS_FDS_MAX];
@@ -43,7 +44,8 @@ park_next_berth(struct parking *parking)
 	return 0;
 }
 
-/* Into the berth under way, or the next one if that is full. */
+/* Into the berth under way, or the next one if that is full. However many messages find no room in
+ * flight, all together wait once as long as PARK_TRIES say: the stop timeout runs. */
 static int
 park_send(struct parking *parking, uint32_t first, const int *fds, unsigned n)
 {
@@ -52,12 +54,13 @@ park_send(struct parking *parking, uint32_t first, const int *fds, unsigned n)
 	struct iovec vector = {&message, sizeof(message)};
 	bool fresh = false;
 
-	for (unsigned tries = 0;;) {
+	for (;;) {
 		int r = -EAGAIN;
 
 		if (parking->near >= 0)
 			r = fdpass_send(parking->near, &vector, 1, fds, n);
-		if (r == -ENOBUFS && ++tries < PARK_TRIES) {
+		if (r == -ENOBUFS && parking->tries < PARK_TRIES) {
+			parking->tries++;
 			(void)nanosleep(&pause, NULL);
 			continue;
 		}

@@ -223,6 +223,24 @@ def test_more_descriptors_than_may_be_in_flight(gateway):
         assert crowd.pump_until(lambda: crowd.received == count - lost)
 
 
+@AS_ROOT
+def test_far_more_descriptors_than_may_be_in_flight(gateway):
+    """However many messages find no room, the workers stop in time, and those that found some go on."""
+    nofile, count = 2032, 2 * 1980
+    conf = {**config(2), "stop_timeout": "5s"}
+    one = gateway(conf, nofile=nofile, prefix=AS_ANOTHER, open_to_all=True)
+    with Crowd(one.address("echo"), count) as crowd:
+        one.wait_connections(count)
+        os.kill(one.pid, signal.SIGUSR2)
+        one.wait_metric("connections_restored_total", bool)
+        restored = one.metric("connections_restored_total")
+        assert "did not stop in time" not in one.log()
+        assert nofile - 2 * 253 <= restored <= nofile + 253
+        assert one.closed_counts() == {"park_failed": count - restored}
+        crowd.send(b"x")
+        assert crowd.pump_until(lambda: crowd.received == restored)
+
+
 def test_terminated_while_it_upgrades(keeper):
     one = keeper("echo")
     gateway = one.start(config())
