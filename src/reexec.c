@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define REEXEC_NAME_MAX 256
+#define REEXEC_DELETED " (deleted)" /* what the kernel adds, proc(5) */
 
 struct reexec_fd {
 	int fd;
@@ -20,12 +21,16 @@ struct reexec_fd {
 char *
 reexec_path(void)
 {
+	const size_t suffix = strlen(REEXEC_DELETED);
 	char path[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
 	if (n < 0)
 		return NULL;
 	path[n] = '\0';
+	if ((size_t)n > suffix && strcmp(path + n - suffix, REEXEC_DELETED) == 0 &&
+		access(path, F_OK) < 0)
+		path[(size_t)n - suffix] = '\0';
 	return strdup(path);
 }
 

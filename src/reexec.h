@@ -22,7 +22,8 @@ struct reexec {
 };
 
 /* The file of the running program, by the path that it has now: later, when a package has put
- * another in its place, the kernel knows it no more. To be freed; NULL: not to be had. */
+ * another in its place, the kernel knows it no more. If one has already, as when this program started
+ * because that did not, it is the path that it had. To be freed; NULL: not to be had. */
 char *reexec_path(void);
 
 /* fd is borrowed; the name, at most 255 bytes without a colon, is copied. */

@@ -202,6 +202,28 @@ def test_killed_while_it_upgrades(keeper):
         assert streams.settle() == {}
 
 
+def test_upgrade_after_a_program_that_did_not_start(gateway, tmp_path):
+    """The program that goes on has lost its file; the next package puts another there."""
+    program, fresh = tmp_path / "millgated", tmp_path / "fresh"
+    for path in (program, fresh):
+        path.write_bytes(MILLGATED.read_bytes())
+        path.chmod(0o755)
+    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    program.unlink()
+    program.write_text("#!/bin/sh\nrm $0\nexit 0\n")
+    program.chmod(0o755)
+    one.ok("POST", "/upgrade")
+    one.wait_metric("connections_restored_total", 1)
+    one.wait_healthy()
+    fresh.rename(program)
+    assert one.ok("POST", "/upgrade") == {"program": str(program)}
+    one.wait_metric("connections_restored_total", 2)
+    assert os.readlink(f"/proc/{one.pid}/exe") == str(program)
+    check_echo(client)
+
+
 @AS_ROOT
 def test_more_descriptors_than_may_be_in_flight(gateway):
     """An ordinary user may have RLIMIT_NOFILE of them, and a message more. What two workers have parked
