@@ -105,6 +105,31 @@ restore_one(struct restore *restore, struct parkset_file *file, uint32_t index, 
 	return true;
 }
 
+/* Connections that are with us until a batch is sent. */
+static unsigned
+restore_held(const struct restore *restore)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < restore->crew->n_members; i++)
+		n += restore->crew->members[i].n_batch;
+	return n;
+}
+
+/* May another message be received? What does not fit into our table of descriptors the kernel drops,
+ * and half of it is for what else we have. False: some worker is to take its batch first, and
+ * callbacks.room() tells when it has. */
+static bool
+restore_has_room(struct restore *restore)
+{
+	unsigned most = restore->crew->capacity / 2;
+
+	if (restore_held(restore) + FDPASS_FDS_MAX <= most)
+		return true;
+	/* One message at a time must go, however small the table is. */
+	return crew_flush(restore->crew) || restore_held(restore) + FDPASS_FDS_MAX <= most;
+}
+
 /* The next message of the berth under way. False: it is empty. */
 static bool
 restore_receive(struct restore *restore)
@@ -190,10 +215,11 @@ restore_on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval next_turn = {0, 0};
 	struct restore *restore = arg;
+	bool room = true;
 
 	(void)fd;
 	(void)what;
-	for (unsigned i = 0; i < RESTORE_MESSAGES; i++) {
+	for (unsigned i = 0; i < RESTORE_MESSAGES && room; i++) {
 		if (!restore_message(restore))
 			break; /* restore_wake() */
 		if (restore->berth == restore->set.n_berths) {
@@ -202,12 +228,14 @@ restore_on_turn(evutil_socket_t fd, short what, void *arg)
 				restore_finish(restore);
 			return; /* restore_wake() */
 		}
-		if (!restore_receive(restore))
+		room = restore_has_room(restore);
+		if (room && !restore_receive(restore))
 			restore->berth++;
 	}
-	crew_flush(restore->crew);
-	if (restore->message.n_fds == 0 || !restore->crew->starved)
-		evtimer_add(restore->event, &next_turn);
+	if (crew_flush(restore->crew))
+		room = true;
+	if (restore->message.n_fds == 0 ? room : !restore->crew->starved)
+		evtimer_add(restore->event, &next_turn); /* else restore_wake() */
 }
 
 /* The berths of a file; more than one message takes are left out. */

@@ -24,6 +24,23 @@ def test_other_worker_counts(keeper, workers):
         assert streams.settle() == {}
 
 
+def test_other_worker_count_with_few_descriptors(keeper):
+    """The supervisor, which has no more of them than a worker, takes no more at a time than it can hold."""
+    one = keeper("echo")
+    count = 2400
+    gateway = one.start(config(8), nofile=700)
+    with Streams(one.addresses["echo"], count) as streams:
+        for restored, workers in enumerate((7, 8, 5), 1):
+            gateway.wait_connections(count)
+            gateway.config["workers"] = workers
+            one.end()
+            one.start(nofile=700)
+            assert gateway.metric("connections_restored_total") == count * restored
+        moved = streams.progress()
+        wait_for(streams.progress, lambda now: now > moved + count * 100)
+        assert streams.settle() == {}
+
+
 def test_removed_listener(keeper):
     one = keeper()
     gateway = one.start(config(stays={"service": "echo"}, goes={"service": "echo"}))
