@@ -72,6 +72,15 @@ conn_break_off(const struct conns *conns, const struct conn *conn)
 	(void)setsockopt(conn_fd(conns, conn), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
+/* Nor must one whose queue is dropped, where no protocol would show that it has no end. */
+static bool
+conn_loses(const struct conns *conns, const struct conn *conn)
+{
+	const struct conn_listener *listener = conn_listener(conns, conn);
+
+	return conn->out && listener->service->relays && listener->proto->plain;
+}
+
 void
 conn_close(struct conns *conns, struct conn *conn, enum close_reason reason)
 {
@@ -82,11 +91,12 @@ conn_close(struct conns *conns, struct conn *conn, enum close_reason reason)
 	if (other && reason == CLOSE_CLIENT_CLOSED && !(conn->flags & CONN_UPSTREAM)) {
 		conn_part(conns, conn);
 	} else if (other) {
-		if (close_reason_info(reason)->class == CLOSE_CLASS_ERROR)
+		if (close_reason_info(reason)->class == CLOSE_CLASS_ERROR ||
+			conn_loses(conns, other))
 			conn_break_off(conns, other);
 		conn_free(conns, other);
 	}
-	if (conn_is_cut(conn))
+	if (conn_is_cut(conn) || conn_loses(conns, conn))
 		conn_break_off(conns, conn);
 	conn_free(conns, conn);
 	if (tell)

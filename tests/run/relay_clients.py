@@ -3,7 +3,9 @@
 import collections
 import contextlib
 
-from clients import READ_BYTES, connect, read_exactly
+import pytest
+
+from clients import READ_BYTES, connect, read_all, read_exactly
 from gateway import wait_for
 from streams import pattern
 
@@ -83,4 +85,11 @@ def read_pattern(sock, length):
         assert data, f"the end, after {position} of {length} bytes"
         assert data == pattern(position, len(data)), f"wrong bytes at {position}"
         position += len(data)
+    return True
+
+
+def ends_with_reset(sock):
+    """Reads to the end."""
+    with pytest.raises(ConnectionResetError):
+        read_all(sock)
     return True

@@ -11,7 +11,7 @@ import pytest
 
 from clients import connect, half_close, is_closed, read_all, read_exactly, reset
 from gateway import stopped, wait_for
-from relay_clients import PATIENCE, SMALL_BUFFER, fill, read_pattern
+from relay_clients import PATIENCE, SMALL_BUFFER, ends_with_reset, fill, read_pattern
 from servers import Scripted, relay, upstreams, wait_upstream
 from streams import PERIOD, Streams, pattern
 
@@ -34,12 +34,6 @@ def linked(gateway, scripted):
     client, behind = pair(one, server)
     with client, behind:
         yield one, client, behind
-
-
-def ends_with_reset(sock):
-    with pytest.raises(ConnectionResetError):
-        read_all(sock)
-    return True
 
 
 class Flood(threading.Thread):

@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from clients import Crowd, connect, half_close, is_closed, read_exactly, reset
+from clients import Crowd, connect, half_close, is_closed, peer_name, read_exactly, reset
 from gateway import DEADLINE, wait_for
-from relay_clients import SMALL_BUFFER, fill, greeting, read_pattern, visit
+from relay_clients import SMALL_BUFFER, ends_with_reset, fill, greeting, read_pattern, visit
 from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstream
+from ws_client import WebSocket
 
 
 # Deadlines.
@@ -134,6 +135,65 @@ def test_who_closes_at_once_has_all_delivered(gateway, who):
             far.close()
             one.wait_closed("client_closed" if who == "client" else "upstream_closed", 1)
             one.wait_connections(0)
+
+
+def set_limits(**limits):
+    return lambda one, _: one.reload(limits=limits)
+
+
+def make_full(one, longest):
+    """No more may wait in all than does for one."""
+    one.reload(limits={"queued_bytes": longest, "queued_bytes_per_connection": longest})
+
+
+ENDS = {
+    "killed": lambda one, _: one.ok("DELETE", f"/connections/{one.connections()[0]['id']}"),
+    "drained": lambda one, _: one.ok("POST", "/drain", {"over": 0}),
+    "idle_timeout": set_limits(idle_timeout="100ms"),
+    "lifetime": set_limits(lifetime="100ms"),
+    "queues_full": make_full,
+    "shutdown": lambda one, _: one.stop(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_stream_whose_queue_is_thrown_away_does_not_look_whole(gateway, who, end):
+    """Two pairs, so that one of them can be too much."""
+    with Scripted(receive_buffer=SMALL_BUFFER) as server, contextlib.ExitStack() as stack:
+        one = gateway(relay(server, workers=1))
+        far = {}
+        for _ in range(2):
+            client = connect(one.address("relay"), receive_buffer=SMALL_BUFFER)
+            behind = stack.enter_context(server.accept())
+            stack.enter_context(client)
+            fill(behind if who == "client" else client)
+            far[peer_name(client)] = client if who == "client" else behind
+        sides = [item if who == "client" else item["upstream"] for item in one.connections()]
+        ENDS[end](one, max(side["queued_bytes"] for side in sides))
+        left = set()
+        if end != "shutdown":
+            one.wait_closed(end, lambda count: count > 0)
+        if end in ("killed", "queues_full"):
+            left = {item["peer"] for item in one.connections()}
+            assert len(left) == 1
+        for peer in far.keys() - left:
+            assert ends_with_reset(far[peer])
+
+
+def test_a_queue_to_a_server_whose_client_has_gone_does_not_look_whole_either(gateway):
+    """A WebSocket's goodbye lets its server have the rest, until the gateway is stopped."""
+    listener = {"protocol": "websocket"}
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        one = gateway(relay(server, listener=listener, workers=1))
+        with WebSocket(one.address("relay")) as client, server.accept() as behind:
+            client.flood()
+            one.ok("DELETE", f"/connections/{one.connection_of(client.sock)['id']}")
+            assert client.receive_close() == (1008, "killed")
+            one.wait_connections(0)
+            one.wait_metric("queued_bytes_current", lambda queued: queued > 0)
+            one.stop()
+            assert ends_with_reset(behind)
 
 
 # source_addresses.

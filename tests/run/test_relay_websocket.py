@@ -11,7 +11,7 @@ from clients import connect, half_close, is_closed, read_all, read_exactly, rese
 from gateway import stopped, wait_for
 from preloads import preloaded
 from proxy_headers import CLIENT, binary, line
-from relay_clients import PATIENCE, SMALL_BUFFER, fill
+from relay_clients import SMALL_BUFFER, fill
 from servers import Scripted, dead_target, relay
 from streams import pattern
 from ws_client import (
@@ -63,14 +63,6 @@ def closing(client):
     with contextlib.suppress(OSError):
         client.send_frame(CLOSE, found.payload[:2])
     return int.from_bytes(found.payload[:2], "big")
-
-
-def flood(client):
-    """Sends messages until no more go in."""
-    client.sock.settimeout(0.3)
-    with contextlib.suppress(TimeoutError):
-        while True:
-            client.sock.sendall(frame(FIN | BINARY, bytes(1000), mask=b"\0" * 4))
 
 
 def test_payloads_go_to_the_server_as_bytes(linked):
@@ -194,11 +186,10 @@ def test_what_a_server_sent_before_it_reset_comes_before_the_goodbye(gateway):
     with Scripted(receive_buffer=SMALL_BUFFER) as server:
         one = gateway(config(server, workers=1, websocket={"close_timeout": "1m"}))
         with WebSocket(one.address("relay")) as client, server.accept() as behind:
-            flood(client)
+            client.flood()
             with stopped(one.worker_pids()[0]):
                 behind.sendall(b"too much")
                 behind.close()
-            client.sock.settimeout(PATIENCE)
             assert client.receive() == b"too much"
             assert client.receive_close() == (1011, "upstream_reset")
         one.wait_connections(0)
@@ -248,9 +239,8 @@ def test_a_goodbye_is_answered_though_the_server_does_not_read(gateway):
     with Scripted(receive_buffer=SMALL_BUFFER) as server:
         one = gateway(config(server, websocket={"close_timeout": "1m"}))
         with WebSocket(one.address("relay")) as client, server.accept():
-            flood(client)
+            client.flood()
             one.ok("DELETE", f"/connections/{one.connection_of(client.sock)['id']}")
-            client.sock.settimeout(PATIENCE)
             assert client.receive_close() == (1008, "killed")
         one.wait_connections(0)
         assert one.closed_counts() == {"killed": 1}
