@@ -9,9 +9,10 @@ import pytest
 from clients import connect, half_close, is_closed, read_all, read_exactly, reset
 from gateway import wait_for
 from proxy_headers import CLIENT, WANTED, binary, line
-from relay_clients import SMALL_BUFFER, Guests, fill, read_pattern
+from relay_clients import SMALL_BUFFER, Guests, ends_with_reset, fill, read_pattern
 from servers import QUICK, Scripted, relay, upstreams, wait_upstream
 from streams import Streams
+from ws_client import WebSocket
 
 TRUSTED = {"from": ["127.0.0.1/32"], "timeout": "1m"}
 KILLED = {"sig": signal.SIGKILL, "status": -signal.SIGKILL}
@@ -156,10 +157,25 @@ def test_a_reset_that_waits_behind_a_queue(restarts, scripted):
         restarts.restart()
         gateway.wait_metric("queued_bytes_current", queued)
         assert queued > 0 and read_pattern(client, queued)
-        with pytest.raises(ConnectionResetError):
-            read_all(client)
+        assert ends_with_reset(client)
     gateway.wait_closed("upstream_reset", 1)
     gateway.wait_connections(0)
+
+
+def test_what_waits_for_a_server_whose_client_has_gone_ends_with_a_reset(restarts):
+    """Nobody goes on with it; but that it is not whole shows."""
+    listener = {"protocol": "websocket"}
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        gateway = restarts.start(relay(server, listener=listener))
+        with WebSocket(restarts.address) as client, server.accept() as behind:
+            client.flood()
+            gateway.ok("DELETE", f"/connections/{gateway.connection_of(client.sock)['id']}")
+            assert client.receive_close() == (1008, "killed")
+            gateway.wait_connections(0)
+            gateway.wait_metric("queued_bytes_current", lambda queued: queued > 0)
+            restarts.restart()
+            assert ends_with_reset(behind)
+        gateway.wait_metric("queued_bytes_current", 0)
 
 
 def test_what_ends_meanwhile(keeper, scripted):
