@@ -169,6 +169,20 @@ restore_message(struct restore *restore)
 	return true;
 }
 
+/* Its descriptor never came. The process that was to take it up and was killed may have had it: then
+ * it is in a file of the one before, and may have been closed since. */
+static void
+restore_give_up(struct restore *restore, const struct parkset_file *file, uint64_t index)
+{
+	bool closed = file->epoch != restore->set.epoch && restore->n_closed > 0;
+
+	restore->lost(restore->context, parkfile_record(&file->file, index).id,
+		closed ? CLOSE_NONE : CLOSE_PARK_FAILED);
+	restore->n_closed -= closed;
+	restore->n_parked -= closed;
+	restore->n_missing += !closed;
+}
+
 /* Those whose descriptor never came. What a worker took up as a whole it has told of itself. */
 static void
 restore_give_up_rest(struct restore *restore)
@@ -176,13 +190,9 @@ restore_give_up_rest(struct restore *restore)
 	for (unsigned f = 0; f < restore->set.n_files; f++) {
 		const struct parkset_file *file = &restore->set.files[f];
 
-		for (uint64_t i = 0; !file->whole && i < file->file.head.n_records; i++) {
-			if (file->fates[i] != PARKSET_KEEP)
-				continue;
-			restore->lost(restore->context, parkfile_record(&file->file, i).id,
-				CLOSE_PARK_FAILED);
-			restore->n_missing++;
-		}
+		for (uint64_t i = 0; !file->whole && i < file->file.head.n_records; i++)
+			if (file->fates[i] == PARKSET_KEEP)
+				restore_give_up(restore, file, i);
 	}
 	if (restore->n_missing > 0)
 		log_error(NULL, "%" PRIu64 " parked connections were not passed on; they are lost",

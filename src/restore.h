@@ -30,7 +30,8 @@ struct restore {
 	struct metrics *metrics;
 	unsigned n_workers;
 	struct parkset set;
-	/* A connection that restore_begin() entered cannot be had after all. */
+	/* A connection that restore_begin() entered cannot be had after all. CLOSE_NONE: the process
+	 * before has counted it as closed. */
 	void (*lost)(void *context, uint64_t id, enum close_reason reason);
 	void (*done)(void *context);
 	void *context;
@@ -52,6 +53,7 @@ struct restore {
 	uint64_t n_parked, n_restored; /* clients */
 	uint64_t n_unknown;            /* descriptors of which nothing is known */
 	uint64_t n_missing;            /* clients whose descriptors did not come */
+	uint64_t n_closed;             /* clients that are closed by the counters, and entered */
 };
 
 /*

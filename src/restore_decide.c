@@ -178,7 +178,8 @@ restore_counters(struct restore *restore)
 	restore_silent_counters(restore, supervisor);
 }
 
-/* The books are closed: what was open by the counters and is in no file is gone. */
+/* The books are closed: what was open by the counters and is in no file is gone. Where there is more
+ * than was open, some are in the file of a process before the last, which closed them. */
 static void
 restore_count_missing(struct restore *restore)
 {
@@ -187,8 +188,10 @@ restore_count_missing(struct restore *restore)
 	uint64_t closed = metrics_read(&slot->value[METRIC_CLOSED]);
 	uint64_t kept = admit_connections(restore->admit);
 
-	if (accepted <= closed + kept)
+	if (accepted <= closed + kept) {
+		restore->n_closed = closed + kept - accepted;
 		return;
+	}
 	log_warning(NULL, "%" PRIu64 " connections of the process before were not parked",
 		accepted - closed - kept);
 	restore_count_closed(restore, CLOSE_PARK_FAILED, accepted - closed - kept);
@@ -322,12 +325,17 @@ static int
 restore_decide_by_age(struct restore *restore, uint64_t closed[CLOSE_REASON_COUNT])
 {
 	struct restore_age *ages = restore_ages(restore);
+	uint64_t n = restore->n_parked;
 
 	if (!ages)
 		return -ENOMEM;
-	for (uint64_t i = 0; i < restore->n_parked; i++)
-		restore_decide_one(restore, &restore->set.files[ages[i].file], ages[i].record,
-			restore_is_again(ages, i), closed);
+	for (uint64_t i = 0; i < n; i++) {
+		bool again = restore_is_again(ages, i);
+
+		restore->n_parked -= again;
+		restore_decide_one(
+			restore, &restore->set.files[ages[i].file], ages[i].record, again, closed);
+	}
 	free(ages);
 	return 0;
 }

@@ -37,20 +37,28 @@ supervisor_log_closed(const struct supervisor *supervisor, uint64_t id,
 		source, info->name);
 }
 
+static void
+supervisor_count_closed(struct supervisor *supervisor, uint64_t id,
+	const struct roster_entry *entry, enum close_reason reason)
+{
+	supervisor_log_closed(supervisor, id, entry, reason);
+	metrics_add(&supervisor->metrics->slots[0].closed[reason], 1);
+	metrics_add(&supervisor->metrics->slots[0].value[METRIC_CLOSED], 1);
+}
+
 void
 supervisor_forget(struct supervisor *supervisor, uint64_t id, enum close_reason reason)
 {
 	const struct roster_entry *entry = roster_find(supervisor->roster, id);
 
-	supervisor_log_closed(supervisor, id, entry, reason);
+	if (reason != CLOSE_NONE)
+		supervisor_count_closed(supervisor, id, entry, reason);
 	admit_release(supervisor->admit, entry->listener, entry->source,
 		entry->flags & ROSTER_OLD_SOURCE);
 	(void)upstreams_release(supervisor->upstreams, roster_server(supervisor->roster, id));
 	if (entry->fd != ROSTER_FD_AWAY)
 		crew_release(&supervisor->crew.members[entry->worker],
 			conf_fds_each(&supervisor->conf->listeners[entry->listener]));
-	metrics_add(&supervisor->metrics->slots[0].closed[reason], 1);
-	metrics_add(&supervisor->metrics->slots[0].value[METRIC_CLOSED], 1);
 	roster_remove(supervisor->roster, id);
 }
 

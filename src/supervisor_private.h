@@ -11,7 +11,8 @@ void supervisor_on_lost(void *context, struct crew_member *member);
 void supervisor_on_room(void *context);
 void supervisor_on_refused(void *context, enum close_reason reason);
 
-/* A connection is gone, for whatever reason: the one place where it leaves all counts. */
+/* A connection is gone, for whatever reason: the one place where it leaves all counts. CLOSE_NONE: it
+ * was counted as closed before. */
 void supervisor_forget(struct supervisor *supervisor, uint64_t id, enum close_reason reason);
 
 /* In supervisor_run.c: no more connections come in; those that are here go as `stop` says. */

@@ -1,11 +1,12 @@
 """What was counted is carried on by a restart, whatever became of those who counted it."""
 
 import os
+import re
 import signal
 
 import pytest
 
-from clients import connect, is_closed
+from clients import connect, is_closed, peer_name
 from gateway import DEADLINE, stopped, wait_for
 from restarts import check_echo, config
 
@@ -108,3 +109,35 @@ def test_who_is_missing_is_counted_once(keeper):
         one.restart()
     assert "5 connections of the process before were not parked" in gateway.log()
     assert sum(not is_closed(client, 0.1) for client in clients) == 5
+
+
+@pytest.mark.parametrize("what", ["closed", "lost", "both"])
+def test_who_is_in_the_file_of_a_process_before_the_last(keeper, what):
+    """As after one that was killed before all were restored: what it had taken up it has parked again,
+    or closed. Only who is lost besides is counted, and told of."""
+    one = keeper("echo")
+    gateway = one.start(config(2))
+    clients = served(one, gateway)
+    one.end()
+    older = [(name, os.dup(fd)) for name, fd in one.store if name.startswith("park/1/")]
+    one.start()
+    closed = {"closed": 3, "lost": 0, "both": 4}[what]
+    worker_of = {item["peer"]: item["worker"] for item in gateway.connections()}
+    for client in [c for c in clients if worker_of[peer_name(c)] == 0][:closed]:
+        client.close()
+        clients.remove(client)
+    gateway.wait_closed("client_closed", closed)
+    one.end()
+    lost = 0 if what == "closed" else 5
+    if lost:
+        assert one.drop(lambda name: name.startswith("park/2/1/")) > 1
+    with one.lock:
+        one.store = older + one.store
+    one.start()
+    counts = {"client_closed": closed, "park_failed": lost}
+    assert gateway.closed_counts() == {reason: n for reason, n in counts.items() if n}
+    assert gateway.metric("connections_closed_total") == closed + lost
+    gateway.wait_connections(10 - closed - lost)
+    told = re.findall(r"(\d+) parked connections were not passed on", gateway.log())
+    assert sum(map(int, told)) == lost
+    assert sum(not is_closed(client, 0.1) for client in clients) == 10 - closed - lost
