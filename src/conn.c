@@ -210,7 +210,10 @@ static int
 conn_enqueue(struct conns *conns, struct conn *conn, const struct iovec *vectors, int n,
 	size_t skip, size_t length)
 {
-	if (conn_queued_bytes(conn) + length > conn_listener(conns, conn)->queued_max) {
+	const struct conn_listener *listener = conn_listener(conns, conn);
+
+	/* A side of a relay is sent no more than was read of the other for it to take. */
+	if (!listener->service->relays && conn_queued_bytes(conn) + length > listener->queued_max) {
 		conn_close(conns, conn, CLOSE_SLOW_READER);
 		return -ECONNRESET;
 	}
@@ -378,16 +381,20 @@ conn_read_ended(struct conns *conns, struct conn *conn, int error)
 		conn_listener(conns, conn)->service->eof(conns, conn);
 }
 
-/* How much to read: what comes may have to be queued, for whoever it is for, so no more than that
- * queue has room for. But nothing at all would be an end of file. */
+/* How much to read: what comes may have to be queued, for whoever it is for, with what was gathered
+ * before it, so no more than that queue has room for. But nothing at all would be an end of file. */
 size_t
 conn_read_room(const struct conns *conns, const struct conn *conn, size_t most)
 {
 	const struct conn *other = conn_other(conns, conn);
-	uint64_t queued = conn_queued_bytes(other ? other : conn) + (other ? CONN_FRAME_ROOM : 0);
+	uint64_t kept = conn->in ? conn->in->length_bytes : 0;
+	uint64_t queued = conn_queued_bytes(conn);
 	uint64_t max = conn_listener(conns, conn)->queued_max;
-	uint64_t room = queued < max ? max - queued : 1;
+	uint64_t room;
 
+	if (other)
+		queued = conn_queued_bytes(other) + kept + CONN_FRAME_ROOM;
+	room = queued < max ? max - queued : 1;
 	return room < most ? (size_t)room : most;
 }
 

@@ -302,6 +302,28 @@ def test_a_client_that_does_not_read_stops_its_server(gateway, scripted):
         assert one.closed_counts() == {}
 
 
+def test_half_a_message_and_a_full_queue_do_not_make_a_slow_reader(gateway, scripted):
+    """What is gathered of a message waits as well, but for the server."""
+    limit, half = 16384, bytes(8192)
+    server = scripted()
+    one = gateway(config(server, limits={"queued_bytes_per_connection": limit}))
+    with contextlib.ExitStack() as stack:
+        queued = 0
+        while queued + len(half) <= limit:
+            client = stack.enter_context(WebSocket(one.address("relay")))
+            behind = stack.enter_context(server.accept())
+            sent = fill(behind)
+            queued = one.connection_of(client.sock)["queued_bytes"]
+        client.send_frame(BINARY, half, last=False)
+        client.send_frame(PING, b"still there?")
+        one.wait_listener("relay", "pings_received_total", 1)
+        one.reload(limits={"idle_timeout": "1h"})
+        assert one.closed_counts() == {}
+        assert len(read_messages(client, sent)) == sent
+        client.send_frame(CONTINUATION, b"!")
+        assert read_exactly(behind, 8193) == half + b"!"
+
+
 @pytest.mark.measures
 def test_pings_go_on_with_a_server_behind(gateway, scripted):
     server = scripted()
