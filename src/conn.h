@@ -381,6 +381,9 @@ void conn_connect_failed(struct conns *conns, struct conn *upstream, int error);
 uint16_t conn_server(const struct conns *conns, const struct conn *client);
 /* It is a client that has no server, and does not wait for an answer. */
 bool conn_lacks_server(const struct conns *conns, const struct conn *conn);
+/* Nobody is there any more for whom a server would be: it has ended its side, and sent nothing that is
+ * still to be read, or its protocol has no half-closed state. */
+bool conn_has_left(const struct conns *conns, const struct conn *client);
 /* Asks the supervisor for a server. */
 void conn_ask_server(struct conns *conns, struct conn *client, int error);
 /* This side sends no more: so does the other, once it has got all. It may close both. */

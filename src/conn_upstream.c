@@ -102,6 +102,16 @@ conn_lacks_server(const struct conns *conns, const struct conn *conn)
 	       !(link->flags & CONN_LINK_ASKED);
 }
 
+bool
+conn_has_left(const struct conns *conns, const struct conn *client)
+{
+	int fd = conn_fd(conns, client);
+
+	if (!(pollset_look(fd, EPOLLRDHUP) & EPOLLRDHUP))
+		return false;
+	return conn_listener(conns, client)->proto->end || !(client->in || conn_has_unread(fd));
+}
+
 void
 conn_ask_server(struct conns *conns, struct conn *client, int error)
 {

@@ -182,6 +182,8 @@ pollset_change(struct pollset *pollset, int fd, uint32_t generation, uint32_t ev
 }
 
 /* poll(2) has the same numbers, in 16 bits. */
+#define POLLSET_LOOKS (EPOLLIN | EPOLLOUT | EPOLLRDHUP)
+_Static_assert(EPOLLRDHUP == POLLRDHUP, "epoll_ctl(2): as poll(2)");
 _Static_assert(
 	EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR && EPOLLHUP == POLLHUP,
 	"epoll_ctl(2): as poll(2)");
@@ -189,7 +191,7 @@ _Static_assert(
 uint32_t
 pollset_look(int fd, uint32_t events)
 {
-	struct pollfd one = {.fd = fd, .events = (short)(events & (EPOLLIN | EPOLLOUT))};
+	struct pollfd one = {.fd = fd, .events = (short)(events & POLLSET_LOOKS)};
 
 	return poll(&one, 1, 0) > 0 ? (uint32_t)one.revents : 0;
 }

@@ -41,7 +41,10 @@ service_relay_next_timer(const struct conns *conns, const struct conn *conn, uin
 static void
 service_relay_timer(struct conns *conns, struct conn *conn)
 {
-	conn_ask_server(conns, conn, 0);
+	if (conn_has_left(conns, conn))
+		conn_close(conns, conn, CLOSE_CLIENT_CLOSED);
+	else
+		conn_ask_server(conns, conn, 0);
 }
 
 static void

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from clients import Crowd, connect, half_close, is_closed, peer_name, read_exactly, reset
+from clients import Crowd, connect, half_close, is_closed, peer_name, read_all, read_exactly, reset
 from gateway import DEADLINE, wait_for
 from relay_clients import SMALL_BUFFER, ends_with_reset, fill, greeting, read_pattern, visit
 from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstream
@@ -389,3 +389,24 @@ def test_nothing_is_left_after_chaos(gateway, echoes, full, seed):
     with connect(one.address("relay")) as client:
         client.settimeout(20)
         assert greeting(client) in ("good", "")
+
+
+@pytest.mark.parametrize("sends", [b"", b"last words"])
+def test_a_client_that_leaves_while_it_waits_inside(gateway, echoes, sends):
+    """It goes, unless it has said something that a server may still get."""
+    server = echoes("a")[0]
+    health = {"interval": 0.1, "timeout": 0.1, "rise": 1, "fall": 1}
+    one = gateway(relay(server, health=health, when_down="wait", retries=0))
+    server.stop_listening()
+    with connect(one.address("relay")) as client:
+        one.wait_connections(1)
+        wait_upstream(one, server, "state", "down")
+        client.sendall(sends)
+        half_close(client)
+        if sends:
+            server.listen_again()
+            assert read_all(client) == b"a\n" + sends
+        else:
+            one.wait_closed("client_closed", 1)
+            assert is_closed(client)
+    one.wait_connections(0)
