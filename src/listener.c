@@ -116,6 +116,13 @@ listener_is_bound_to(int fd, const char *address)
 static void
 listener_let_go(const struct notify_fd *passed)
 {
+	struct sockaddr_storage name;
+	const struct sockaddr_un *sun = (const struct sockaddr_un *)&name;
+	socklen_t length;
+
+	if (listener_check_fd(passed->fd, &name, &length) == 0 && name.ss_family == AF_UNIX &&
+		sun->sun_path[0])
+		(void)unlink(sun->sun_path); /* we had bound it */
 	(void)shutdown(passed->fd, SHUT_RDWR);
 	notify_unstore(passed->name);
 	(void)close(passed->fd);

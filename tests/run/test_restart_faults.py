@@ -340,3 +340,13 @@ def test_a_listener_gets_another_name(keeper, address, late, how):
     check_echo(connect(path if address.startswith("unix") else gateway.address("after")))
     kept = {name for name, _ in one.store}
     assert "listen/after" in kept and "listen/before" not in kept
+
+
+def test_the_path_of_a_listener_that_is_gone_goes_with_it(keeper):
+    one = keeper("echo")
+    own = {"service": "echo", "address": "unix:DIR/own"}
+    gateway = one.start(config(echo={"service": "echo"}, own=own))
+    path = gateway.config["listeners"].pop("own")["address"].removeprefix("unix:")
+    assert os.path.exists(path)
+    one.restart()
+    assert not os.path.exists(path)
