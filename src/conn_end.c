@@ -17,13 +17,28 @@
 /* For the goodbye of a protocol, behind what was sent last by who has failed. */
 #define CONN_GOODBYE_ROOM 256
 
+static void conn_cut(struct conns *conns, struct conn *conn, enum close_reason reason, bool ended);
+
+/* What the server of this client has got is no whole stream, and must not look like one. */
+static void
+conn_cut_off(struct conns *conns, struct conn *client, struct conn *upstream)
+{
+	conn_link(conns, client)->other = conn_link(conns, upstream)->other = 0;
+	conn_cut(conns, upstream, CLOSE_CLIENT_RESET, false);
+}
+
 /* From here on it is not read for its own sake. */
 static void
 conn_begin_closing(struct conns *conns, struct conn *conn, enum close_reason reason)
 {
+	struct conn *other = conn_other(conns, conn);
+
 	conn->close_reason = (uint8_t)reason;
 	conn->active = wheel_tick(conns->now_usec);
-	if (conn_other(conns, conn) && !(conn->flags & CONN_UPSTREAM))
+	if (other && !(conn->flags & CONN_UPSTREAM) && other->state == CONN_OPEN &&
+		close_reason_info(reason)->class == CLOSE_CLASS_ERROR)
+		conn_cut_off(conns, conn, other);
+	else if (other && !(conn->flags & CONN_UPSTREAM))
 		conn_part(conns, conn);
 	conn_set_state(conns, conn, CONN_CLOSING);
 }

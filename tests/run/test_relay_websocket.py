@@ -11,7 +11,7 @@ from clients import connect, half_close, is_closed, read_all, read_exactly, rese
 from gateway import stopped, wait_for
 from preloads import preloaded
 from proxy_headers import CLIENT, binary, line
-from relay_clients import SMALL_BUFFER, fill
+from relay_clients import SMALL_BUFFER, ends_with_reset, fill
 from servers import Scripted, dead_target, relay
 from streams import pattern
 from ws_client import (
@@ -29,6 +29,7 @@ from ws_client import (
 )
 
 NEVER = {"ping_interval": 0, "close_timeout": "200ms"}
+PART = 100000  # bytes of a message that is not gathered before it is sent on
 VOLUME = 16 * 2**20
 
 
@@ -398,3 +399,25 @@ def test_a_server_that_cannot_be_watched(gateway, scripted, tmp_path, behind):
     one.wait_connections(0)
     assert sum(one.closed_counts().values()) == 1 and one.closed("worker_lost") == 0
     assert one.worker_pids() == workers
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (frame(FIN | CONTINUATION, b"\xff"), "bad_text"),
+        (frame(FIN | 0x70 | CONTINUATION, b"x"), "protocol_error"),
+        (frame(FIN | CONTINUATION, b"x" * 1000), "message_too_big"),
+    ],
+    ids=["bad text", "reserved bits", "too big"],
+)
+def test_what_a_server_got_of_a_client_that_erred_does_not_look_whole(
+    gateway, scripted, after, reason
+):
+    server = scripted()
+    one = gateway(config(server, limits={"message_bytes": PART + 999}))
+    with WebSocket(one.address("relay")) as client, server.accept() as behind:
+        client.send_frame(TEXT, b"x" * PART, last=False)
+        assert read_exactly(behind, 1) == b"x"
+        client.send_bytes(after)
+        assert ends_with_reset(behind)
+        one.wait_closed(reason, 1)
