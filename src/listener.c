@@ -265,6 +265,17 @@ listener_bind(const struct sockaddr_storage *sa, socklen_t length, uint64_t back
 	return fd;
 }
 
+int
+listener_address(const struct conf_listener *listener, struct sockaddr_storage *ret_sa,
+	socklen_t *ret_length, struct mg_error *reterr_error)
+{
+	if (!listener->address[0])
+		return mg_error_set(reterr_error, -EDESTADDRREQ,
+			"listener \"%s\" has no address, and systemd passed no socket of this name",
+			listener->name);
+	return addr_parse_listen(listener->address, ret_sa, ret_length, reterr_error);
+}
+
 static int
 listener_bind_conf(struct listener_set *set, const struct conf *conf, unsigned index,
 	struct mg_error *reterr_error)
@@ -272,13 +283,8 @@ listener_bind_conf(struct listener_set *set, const struct conf *conf, unsigned i
 	const struct conf_listener *listener = &conf->listeners[index];
 	struct sockaddr_storage sa;
 	socklen_t length;
-	int fd, r;
+	int r = listener_address(listener, &sa, &length, reterr_error), fd;
 
-	if (!listener->address[0])
-		return mg_error_set(reterr_error, -EDESTADDRREQ,
-			"listener \"%s\" has no address, and systemd passed no socket of this name",
-			listener->name);
-	r = addr_parse_listen(listener->address, &sa, &length, reterr_error);
 	if (r < 0)
 		return r;
 	fd = listener_bind(&sa, length, listener->backlog, listener->mode);

@@ -54,6 +54,10 @@ struct listener_set {
 int listener_open_all(const struct conf *conf, struct notify_fd *passed, int n_passed,
 	struct listener_set *ret_set, struct mg_error *reterr_error) MG_MUST_CHECK;
 
+/* The address of one that no socket was passed for; -errno with text: it has none. */
+int listener_address(const struct conf_listener *listener, struct sockaddr_storage *ret_sa,
+	socklen_t *ret_length, struct mg_error *reterr_error) MG_MUST_CHECK;
+
 /* Calls `visit` for each socket, under the name by which the next process knows it, until one says
  * -errno, which is returned. */
 int listener_each(const struct listener_set *set, const struct conf *conf,

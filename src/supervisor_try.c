@@ -80,11 +80,7 @@ supervisor_try_listener(const struct supervisor *supervisor, const struct conf_l
 	if (supervisor_has_passed_socket(supervisor, listener->name) ||
 		(now && strcmp(now->address, listener->address) == 0))
 		return 0;
-	if (!listener->address[0])
-		return mg_error_set(reterr_error, -EDESTADDRREQ,
-			"listener \"%s\" has no address, and systemd passed no socket of this name",
-			listener->name);
-	r = addr_parse_listen(listener->address, &sa, &length, reterr_error);
+	r = listener_address(listener, &sa, &length, reterr_error);
 	if (r < 0)
 		return r;
 	r = supervisor_try_bind(&sa, length);

@@ -321,20 +321,9 @@ def test_receive_coalesced_misses_nothing():
 def test_receive_while_some_churn():
     with Server(heartbeat) as server:
         result = report(
-            "-n",
-            20,
-            "-w",
-            "receive",
-            "-d",
-            2,
-            "--churn-rate",
-            10,
-            "--churn-fraction",
-            0.1,
-            "--heartbeat-interval",
-            "100ms",
-            server.target,
-        )
+            "-n", 20, "-w", "receive", "-d", 2, "--churn-rate", 10, "--churn-fraction", 0.1,
+            "--heartbeat-interval", "100ms", server.target,
+        )  # fmt: skip
         came = 20 + result["dropped"]
         assert server.wait_accepted(came - 2) <= came, "some were on their way at the end"
     assert 15 <= result["dropped"] <= 21

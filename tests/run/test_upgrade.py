@@ -61,6 +61,28 @@ def test_upgrade_to_a_program_that_refuses(gateway, tmp_path):
     assert one.metric("connections_restored_total") == 0
 
 
+def copy(path):
+    path.write_bytes(MILLGATED.read_bytes())
+    path.chmod(0o755)
+
+
+def write_script(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def run_copy(gateway, program):
+    """A gateway that runs a copy of the program, and a client of it."""
+    copy(program)
+    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
+    client = connect(one.address("echo"))
+    one.wait_connections(1)
+    return one, client
+
+
+YES_AND_GONE = "#!/bin/sh\nrm $0\nexit 0\n"  # to --check; then it cannot be started
+
+
 @pytest.mark.parametrize(
     ("script", "says"),
     [
@@ -74,15 +96,10 @@ def test_upgrade_to_a_program_that_refuses(gateway, tmp_path):
 )
 def test_upgrade_to_no_program(gateway, tmp_path, script, says):
     program = tmp_path / "millgated"
-    program.write_bytes(MILLGATED.read_bytes())
-    program.chmod(0o755)
-    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
-    client = connect(one.address("echo"))
-    one.wait_connections(1)
+    one, client = run_copy(gateway, program)
     program.unlink()
     if script is not None:
-        program.write_text(script)
-        program.chmod(0o755)
+        write_script(program, script)
     status, answer = one.admin("POST", "/upgrade")
     assert status in (422, 503)
     assert says in answer["error"]
@@ -92,12 +109,8 @@ def test_upgrade_to_no_program(gateway, tmp_path, script, says):
 def test_upgrade_after_the_program_was_replaced(gateway, tmp_path):
     """As a package does it: another file under the same name."""
     program, fresh = tmp_path / "millgated", tmp_path / "fresh"
-    for path in (program, fresh):
-        path.write_bytes(MILLGATED.read_bytes())
-        path.chmod(0o755)
-    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
-    client = connect(one.address("echo"))
-    one.wait_connections(1)
+    copy(fresh)
+    one, client = run_copy(gateway, program)
     fresh.rename(program)
     assert one.ok("POST", "/upgrade") == {"program": str(program)}
     one.wait_metric("connections_restored_total", 1)
@@ -108,14 +121,9 @@ def test_upgrade_after_the_program_was_replaced(gateway, tmp_path):
 def test_program_that_starts_the_check_but_not_the_gateway(gateway, tmp_path):
     """Says yes and then does not run: the program that runs goes on, with all connections."""
     program = tmp_path / "millgated"
-    program.write_bytes(MILLGATED.read_bytes())
-    program.chmod(0o755)
-    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
-    client = connect(one.address("echo"))
-    one.wait_connections(1)
+    one, client = run_copy(gateway, program)
     program.unlink()
-    program.write_text("#!/bin/sh\nrm $0\nexit 0\n")
-    program.chmod(0o755)
+    write_script(program, YES_AND_GONE)
     assert one.admin("POST", "/upgrade")[0] == 200
     one.wait_metric("connections_restored_total", 1)
     check_echo(client)
@@ -205,15 +213,10 @@ def test_killed_while_it_upgrades(keeper):
 def test_upgrade_after_a_program_that_did_not_start(gateway, tmp_path):
     """The program that goes on has lost its file; the next package puts another there."""
     program, fresh = tmp_path / "millgated", tmp_path / "fresh"
-    for path in (program, fresh):
-        path.write_bytes(MILLGATED.read_bytes())
-        path.chmod(0o755)
-    one = gateway(config(), prefix=["sh", "-c", f'shift; exec {program} "$@"', "sh"])
-    client = connect(one.address("echo"))
-    one.wait_connections(1)
+    copy(fresh)
+    one, client = run_copy(gateway, program)
     program.unlink()
-    program.write_text("#!/bin/sh\nrm $0\nexit 0\n")
-    program.chmod(0o755)
+    write_script(program, YES_AND_GONE)
     one.ok("POST", "/upgrade")
     one.wait_metric("connections_restored_total", 1)
     one.wait_healthy()
