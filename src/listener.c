@@ -111,19 +111,35 @@ listener_is_bound_to(int fd, const char *address)
 	return strcmp(bound, wanted) == 0;
 }
 
+/* A Unix socket that nobody listens on any more, left behind by a crash, say, is in the way. */
+static void
+listener_remove_stale(const struct sockaddr_un *sun, socklen_t length)
+{
+	struct stat st;
+	int fd;
+
+	if (sun->sun_path[0] == '\0' || lstat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, (const struct sockaddr *)sun, length) < 0 && errno == ECONNREFUSED)
+		(void)unlink(sun->sun_path);
+	(void)close(fd);
+}
+
 /* Nobody can connect any more, whoever else has it open, and TCP lets others have its port: systemd
  * takes its time to close what is taken out of its store. */
 static void
 listener_let_go(const struct notify_fd *passed)
 {
 	struct sockaddr_storage name;
-	const struct sockaddr_un *sun = (const struct sockaddr_un *)&name;
-	socklen_t length;
+	socklen_t length = 0;
+	bool known = listener_check_fd(passed->fd, &name, &length) == 0;
 
-	if (listener_check_fd(passed->fd, &name, &length) == 0 && name.ss_family == AF_UNIX &&
-		sun->sun_path[0])
-		(void)unlink(sun->sun_path); /* we had bound it */
 	(void)shutdown(passed->fd, SHUT_RDWR);
+	if (known && name.ss_family == AF_UNIX)
+		listener_remove_stale((const struct sockaddr_un *)&name, length);
 	notify_unstore(passed->name);
 	(void)close(passed->fd);
 }
@@ -203,23 +219,6 @@ listener_adopt(struct listener_set *set, const struct conf *conf, const struct n
 			"systemd passed more than one socket named \"%s\"", passed->name);
 	own->fd = passed->fd;
 	return 0;
-}
-
-/* A Unix socket that nobody listens on any more, left behind by a crash, is in the way. */
-static void
-listener_remove_stale(const struct sockaddr_un *sun, socklen_t length)
-{
-	struct stat st;
-	int fd;
-
-	if (sun->sun_path[0] == '\0' || lstat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)sun, length) < 0 && errno == ECONNREFUSED)
-		(void)unlink(sun->sun_path);
-	(void)close(fd);
 }
 
 /* Is there something else in the way? That will not go by itself. */

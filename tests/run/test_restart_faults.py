@@ -350,3 +350,19 @@ def test_the_path_of_a_listener_that_is_gone_goes_with_it(keeper):
     assert os.path.exists(path)
     one.restart()
     assert not os.path.exists(path)
+
+
+def test_a_path_that_a_socket_unit_has_taken_over_stays(keeper):
+    one = keeper("echo")
+    own = {"service": "echo", "address": "unix:DIR/own"}
+    gateway = one.start(config(echo={"service": "echo"}, own=own))
+    path = gateway.config["listeners"]["own"]["address"].removeprefix("unix:")
+    one.end()
+    os.unlink(path)
+    unit = socket.socket(socket.AF_UNIX)
+    unit.bind(path)
+    unit.listen()
+    one.listeners.append(("own", unit))
+    gateway.config["listeners"]["own"]["address"] = ""
+    one.start()
+    check_echo(connect(path))
