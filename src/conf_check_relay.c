@@ -61,20 +61,6 @@ conf_check_is_any(const struct upstream_address *address)
 							  IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
 }
 
-/* One of this machine's own, surely. */
-static bool
-conf_check_is_here(const struct upstream_address *address)
-{
-	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->sa;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->sa;
-
-	if (conf_check_is_any(address))
-		return true;
-	return address->sa.ss_family == AF_INET
-		       ? ntohl(in->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET
-		       : address->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-}
-
 /* A listener that is its own server makes of one client as many as there may be. */
 static void
 conf_check_loop(struct conf_draft *draft, const struct conf_part *part, const char *text,
@@ -89,7 +75,8 @@ conf_check_loop(struct conf_draft *draft, const struct conf_part *part, const ch
 	if (server->length == 0 || upstream_parse_name(listener->address, &own, NULL) < 0)
 		return;
 	if (!upstream_address_equal(server, &own.address) &&
-		!(conf_check_is_any(&own.address) && conf_check_is_here(server) &&
+		!(conf_check_is_any(&own.address) &&
+			(conf_check_is_any(server) || upstream_address_is_loopback(server)) &&
 			((const struct sockaddr_in *)&own.address.sa)->sin_port == port))
 		return;
 	snprintf(message, sizeof(message),

@@ -23,7 +23,7 @@ static void conn_cut(struct conns *conns, struct conn *conn, enum close_reason r
 static void
 conn_cut_off(struct conns *conns, struct conn *client, struct conn *upstream)
 {
-	conn_link(conns, client)->other = conn_link(conns, upstream)->other = 0;
+	conn_unlink(conns, client, upstream);
 	conn_cut(conns, upstream, CLOSE_CLIENT_RESET, false);
 }
 
@@ -244,7 +244,7 @@ conn_break_up(struct conns *conns, struct conn *conn, enum close_reason reason, 
 
 	if (other->generation != generation)
 		return;
-	conn_link(conns, conn)->other = conn_link(conns, other)->other = 0;
+	conn_unlink(conns, conn, other);
 	conn_free(conns, conn);
 	if (!upstream)
 		conns->closed(conns->context, id, reason);

@@ -14,6 +14,13 @@ conn_link(const struct conns *conns, const struct conn *conn)
 	return &conns->links[conn_fd(conns, conn)];
 }
 
+/* From here on neither is the other's other side. */
+static inline void
+conn_unlink(const struct conns *conns, const struct conn *a, const struct conn *b)
+{
+	conn_link(conns, a)->other = conn_link(conns, b)->other = 0;
+}
+
 /* The sole change of state. */
 void conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state);
 /* The bytes that wait in this worker have become more or fewer. */

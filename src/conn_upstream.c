@@ -17,18 +17,6 @@
 #include "keepalive.h"
 #include "proxy_header.h"
 
-/* The kernel tells of the end of a server on this machine; no probe is needed to find out. */
-static bool
-conn_is_near(const struct upstream_address *address)
-{
-	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&address->sa;
-	const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)&address->sa;
-
-	if (address->sa.ss_family == AF_INET)
-		return ntohl(ipv4->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-	return address->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&ipv6->sin6_addr);
-}
-
 /* Is there something to send as soon as the server is there? Of a WebSocket it may be half the head of a
  * frame, which has to wait. */
 static bool
@@ -47,7 +35,8 @@ conn_set_options(const struct conn_listener *listener, int client_fd, int fd,
 	/* The first bytes bring the ACK of the handshake along, which then is no packet of its own. */
 	if (conn_has_spoken(listener, client_fd))
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &zero, sizeof(zero));
-	if (listener->keepalive_usec && !conn_is_near(address))
+	/* The kernel tells of the end of a server on this machine; no probe is needed to find out. */
+	if (listener->keepalive_usec && !upstream_address_is_loopback(address))
 		keepalive_set(fd, listener->keepalive_usec);
 }
 
@@ -272,7 +261,7 @@ conn_part(struct conns *conns, struct conn *client)
 {
 	struct conn *upstream = conn_other(conns, client);
 
-	conn_link(conns, client)->other = conn_link(conns, upstream)->other = 0;
+	conn_unlink(conns, client, upstream);
 	if (upstream->state == CONN_OPEN)
 		conn_close_flushed(conns, upstream, CLOSE_CLIENT_CLOSED);
 	else

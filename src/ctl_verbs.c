@@ -295,13 +295,13 @@ drain_body(const char *over)
 {
 	bool seconds = over && *over && over[strspn(over, "0123456789")] == '\0';
 	json_t *object = NULL;
+	char *body;
 
 	if (seconds)
 		object = json_pack("{s:I}", "over", (json_int_t)strtoll(over, NULL, 10));
 	else if (over)
 		object = json_pack("{s:s}", "over", over);
-	char *body = object ? json_dumps(object, JSON_COMPACT) : NULL;
-
+	body = object ? json_dumps(object, JSON_COMPACT) : NULL;
 	json_decref(object);
 	return body;
 }

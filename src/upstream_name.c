@@ -2,6 +2,7 @@
 #include "upstream_name.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #define UPSTREAM_HOST_MAX 253 /* bytes of a name in the DNS as it is written, RFC 1035 */
@@ -125,4 +126,15 @@ upstream_address_format(
 	const struct upstream_address *address, char buf[static UPSTREAM_ADDRESS_TEXT_MAX])
 {
 	return addr_format_listen((const struct sockaddr *)&address->sa, address->length, buf);
+}
+
+bool
+upstream_address_is_loopback(const struct upstream_address *address)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->sa;
+
+	if (address->sa.ss_family == AF_INET)
+		return ntohl(in->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+	return address->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
 }

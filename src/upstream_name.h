@@ -48,6 +48,9 @@ int upstream_parse_nameserver(const char *text, struct upstream_address *ret_add
 /* The same address, port included. */
 bool upstream_address_equal(const struct upstream_address *a, const struct upstream_address *b);
 
+/* Is it on this machine, by 127.0.0.0/8 or ::1? */
+bool upstream_address_is_loopback(const struct upstream_address *address);
+
 /* "192.0.2.1:8080", "[2001:db8::1]:8080", "unix:/run/app.sock". Returns buf. */
 #define UPSTREAM_ADDRESS_TEXT_MAX ADDR_LISTEN_TEXT_MAX
 const char *upstream_address_format(

@@ -6,6 +6,7 @@ are marked `measures` or `alone`.
 """
 
 import functools
+import itertools
 import os
 import threading
 import time
@@ -48,14 +49,13 @@ def repeated(test):
 
     @functools.wraps(test)
     def run(*args, **options):
-        for left in reversed(range(ATTEMPTS)):
+        for attempt in itertools.count(1):
             with Watch() as watch:
                 try:
                     return test(*args, **options)
                 except Exception as error:
-                    if not left or watch.longest < STALL:
+                    if attempt == ATTEMPTS or watch.longest < STALL:
                         raise
                     print(f"again, since a CPU stood still for {watch.longest:.3f} s: {error!r}")
-        raise AssertionError("not reached")
 
     return run

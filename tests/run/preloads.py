@@ -3,6 +3,8 @@
 import pathlib
 import subprocess
 
+from gateway import SANITIZER_ENVIRONMENT
+
 SOURCES = pathlib.Path(__file__).with_name("preload")
 
 
@@ -13,5 +15,5 @@ def preloaded(name, directory):
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return {
         "LD_PRELOAD": str(library),
-        "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:verify_asan_link_order=0",
+        "ASAN_OPTIONS": SANITIZER_ENVIRONMENT["ASAN_OPTIONS"] + ":verify_asan_link_order=0",
     }

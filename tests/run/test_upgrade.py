@@ -195,17 +195,22 @@ def test_upgrade_that_does_not_start_is_finished_by_systemd(keeper, tmp_path):
     assert one.parked() == []
 
 
-def test_killed_while_it_upgrades(keeper):
+@pytest.mark.parametrize(
+    ("how", "delays"),
+    [({}, range(0, 16, 2)), (KILLED, range(0, 40, 4))],
+    ids=["terminated", "killed"],
+)
+def test_ended_while_it_upgrades(keeper, how, delays):
     one = keeper("echo")
     gateway = one.start(config())
-    with Streams(one.addresses["echo"], 300) as streams:
-        gateway.wait_connections(300)
-        for delay in range(0, 40, 4):
+    with Streams(one.addresses["echo"], 500) as streams:
+        gateway.wait_connections(500)
+        for delay in delays:
             os.kill(gateway.pid, signal.SIGUSR2)
             time.sleep(delay / 1000)
-            one.end(**KILLED)
+            one.end(**how)
             one.start()
-            assert gateway.metric("connections_current") == 300
+            assert gateway.metric("connections_current") == 500
             assert gateway.closed_counts() == {}
         assert streams.settle() == {}
 
@@ -264,17 +269,3 @@ def test_far_more_descriptors_than_may_be_in_flight(gateway):
         assert one.closed_counts() == {"park_failed": count - restored}
         crowd.send(b"x")
         assert crowd.pump_until(lambda: crowd.received == restored)
-
-
-def test_terminated_while_it_upgrades(keeper):
-    one = keeper("echo")
-    gateway = one.start(config())
-    with Streams(one.addresses["echo"], 500) as streams:
-        gateway.wait_connections(500)
-        for delay in range(0, 16, 2):
-            os.kill(gateway.pid, signal.SIGUSR2)
-            time.sleep(delay / 1000)
-            one.end()
-            one.start()
-        assert streams.settle() == {}
-        assert gateway.metric("connections_current") == 500
