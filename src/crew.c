@@ -317,7 +317,7 @@ crew_reap(struct crew *crew, pid_t pid, int status)
 	return false;
 }
 
-/* It was silent for too long at one look, and has not ticked until the next. */
+/* It was silent for too long when it was looked at, and has not ticked since. */
 static bool
 crew_member_hangs(const struct crew_member *member)
 {
@@ -343,6 +343,11 @@ crew_watch_member(struct crew_member *member, uint64_t now_usec, uint64_t timeou
 void
 crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec)
 {
+	uint64_t since_usec = now_usec - crew->watched_usec;
+
+	crew->watched_usec = now_usec;
+	if (since_usec < CREW_WATCH_USEC / 2 || since_usec > CREW_WATCH_USEC * 3 / 2)
+		return;
 	for (unsigned i = 0; i < crew->n_members && !crew->stopping; i++)
 		if (crew->members[i].state != CREW_DOWN)
 			crew_watch_member(&crew->members[i], now_usec, timeout_usec);

@@ -19,6 +19,7 @@
 #define CREW_UNADOPTED_MAX 4096
 #define CREW_BACKOFF_MIN_USEC 100000
 #define CREW_BACKOFF_MAX_USEC 30000000
+#define CREW_WATCH_USEC 1000000    /* from one crew_watch() to the next */
 #define CREW_HEALTHY_USEC 60000000 /* a worker that lived so long died for a new reason */
 
 enum crew_state {
@@ -76,7 +77,8 @@ struct crew {
 	unsigned n_members;
 	uint32_t capacity; /* descriptors of connections that one worker's limit allows */
 	unsigned n_up;
-	unsigned next; /* ties between equally loaded workers go round */
+	unsigned next;         /* ties between equally loaded workers go round */
+	uint64_t watched_usec; /* the time of the last crew_watch() */
 	bool stopping;
 	uint8_t stop_flags;
 	bool starved; /* crew_pick() found nobody; `room` is owed */
@@ -121,9 +123,10 @@ void crew_send_conf(struct crew *crew, int conf_fd);
 /* A child ended; false: it is no worker. */
 bool crew_reap(struct crew *crew, pid_t pid, int status);
 
-/* To be called again and again. Kills workers whose last tick is older than `timeout_usec` and still
- * is their last when this is called the next time: where the whole machine stood still (a virtual
- * one that was paused or moved), it is this process alone that has had no time to see them tick. */
+/* To be called every CREW_WATCH_USEC. Kills workers whose last tick is older than `timeout_usec` and
+ * still is their last when this is called the next time. A call that comes much later or earlier than
+ * that finds out nothing: the machine stood still (a virtual one that was paused or moved), and they
+ * may not have had the time to tick. */
 void crew_watch(struct crew *crew, uint64_t now_usec, uint64_t timeout_usec);
 
 /* Has every worker that crew_watch() found silent ticked since? */

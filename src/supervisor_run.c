@@ -21,8 +21,6 @@
 #include "tune_facts.h"
 #include "worker.h"
 
-#define SUPERVISOR_TICK_USEC 1000000
-
 static void
 supervisor_format_status(const struct supervisor *supervisor, char *buf, size_t size)
 {
@@ -329,7 +327,7 @@ static int
 supervisor_init_events(struct supervisor *supervisor)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD, 0};
-	struct timeval tick = clock_timeval(SUPERVISOR_TICK_USEC);
+	struct timeval tick = clock_timeval(CREW_WATCH_USEC);
 	struct timeval watchdog = clock_timeval(notify_watchdog_usec() / 2);
 	int r = signals_init(
 		&supervisor->signals, supervisor->base, signals, supervisor_on_signal, supervisor);

@@ -50,6 +50,23 @@ def test_workers_have_not_hung(gateway):
     assert "has not ticked" not in one.log()
 
 
+def test_workers_that_had_no_time_to_tick_have_not_hung(gateway):
+    """The supervisor is awake between two standstills, and they are not."""
+    one = gateway(config({}, {"service": "echo"}, worker_timeout="1s"))
+    pids = one.worker_pids()
+    with stopped(pids[0]):
+        for _ in range(2):
+            with stopped(one.pid):
+                time.sleep(2.5)
+            for _ in range(2):  # it has looked at its workers before it answers the second time
+                assert one.health() == (200, "ok")
+    with Crowd(one.address("one"), SOME) as crowd:
+        crowd.send(b"x")
+        assert crowd.pump_until(lambda: crowd.received == SOME)
+    assert one.worker_pids() == pids
+    assert "has not ticked" not in one.log()
+
+
 @pytest.mark.parametrize("key", ["idle_timeout", "first_byte_timeout"])
 def test_clients_that_spoke_are_not_silent(gateway, key):
     one = gateway(config({key: "2s"}, {"service": "echo"}))
