@@ -54,6 +54,7 @@ def half_close(client):
 
 def is_closed(client, timeout=CONNECT_TIMEOUT):
     """Waits for the gateway to end the connection, by FIN or RST; bytes on the way are dropped."""
+    before = client.gettimeout()
     client.settimeout(timeout)
     try:
         while client.recv(READ_BYTES):
@@ -62,6 +63,8 @@ def is_closed(client, timeout=CONNECT_TIMEOUT):
         pass
     except TimeoutError:
         return False
+    finally:
+        client.settimeout(before)
     return True
 
 

@@ -48,7 +48,13 @@ def test_an_upgrade_begins_as_a_start_does(gateway):
     assert policies(one) == [YIELDS, USUAL, USUAL]
 
 
-@pytest.mark.parametrize("policy", [os.SCHED_BATCH, os.SCHED_IDLE], ids=["batch", "idle"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(os.SCHED_BATCH, id="batch"),
+        pytest.param(os.SCHED_IDLE, id="idle", marks=pytest.mark.alone),  # who is idle waits for all
+    ],
+)
 def test_a_policy_that_was_chosen_is_kept(gateway, policy):
     one = gateway(config(2), prefix=("chrt", "--batch" if policy == YIELDS else "--idle", "0"))
     one.wait_log("ready: ")
