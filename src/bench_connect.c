@@ -10,6 +10,7 @@
 
 #include "bench_client.h"
 #include "bench_ws.h"
+#include "reset.h"
 
 #define BATCH 16            /* connects before events are looked at again */
 #define PAUSE_NSEC 1000000u /* after a Unix socket said that its backlog is full */
@@ -323,11 +324,8 @@ bench_connect_lost(struct bench_client *client, uint32_t index, int error)
 void
 bench_connect_drop(struct bench_client *client, uint32_t index, bool come_back)
 {
-	const struct linger at_once = {.l_onoff = 1};
-
 	if (client->options->reset)
-		(void)setsockopt(
-			client->conns[index].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+		reset_on_close(client->conns[index].fd);
 	bench_connect_count(client, BENCH_DROPPED, 1);
 	bench_connect_down(client, index);
 	if (come_back)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conn_private.h"
+#include "reset.h"
 
 /* What a framing may add to what is read of a server in one piece. */
 #define CONN_FRAME_ROOM 16
@@ -67,9 +68,7 @@ conn_free(struct conns *conns, struct conn *conn)
 static void
 conn_break_off(const struct conns *conns, const struct conn *conn)
 {
-	static const struct linger reset = {.l_onoff = 1};
-
-	(void)setsockopt(conn_fd(conns, conn), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	reset_on_close(conn_fd(conns, conn));
 }
 
 /* Nor must one whose queue is dropped, where no protocol would show that it has no end. */

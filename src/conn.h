@@ -283,6 +283,9 @@ void conn_restore(struct conns *conns, int fd, const struct parkfile_record *rec
 /* The same for the connection to its server; `client` was restored just before. */
 void conn_restore_upstream(struct conns *conns, int fd, struct conn *client,
 	const struct parkfile_record *record, const char *waiting);
+/* The same for an orphan of a listener that relays: it has no other side, and goes on. */
+void conn_restore_orphan(struct conns *conns, int fd, const struct parkfile_record *record,
+	const char *waiting, uint16_t server);
 /* All that there is of this client was restored: it goes on. */
 void conn_restored(struct conns *conns, struct conn *client, uint64_t parked_usec);
 /* It leaves the table, and nobody is told: it goes with another one. */
@@ -307,6 +310,13 @@ static inline bool
 conn_is_client(const struct conn *conn)
 {
 	return conn->state != CONN_FREE && !(conn->flags & CONN_UPSTREAM);
+}
+
+/* Or a connection to a server whose client has gone: it still sends what waits, and then closes. */
+static inline bool
+conn_is_orphan(const struct conn *conn)
+{
+	return conn->state == CONN_CLOSING && conn->flags & CONN_UPSTREAM;
 }
 
 /* How it is to be treated: as a client of its listener, or as a server behind it. */

@@ -127,6 +127,8 @@ conn_flags_of(const struct parkfile_record *record)
 	for (size_t i = 0; i < N_FLAGS; i++)
 		if (record->flags & CONN_FLAGS_PARKED[i].record)
 			flags |= CONN_FLAGS_PARKED[i].conn;
+	if (flags & CONN_UPSTREAM)
+		flags &= (uint8_t)~CONN_LINGERS; /* those are counted, and are clients */
 	return flags;
 }
 
@@ -264,6 +266,24 @@ conn_restore_upstream(struct conns *conns, int fd, struct conn *client,
 	conns->links[fd].other = (uint32_t)conn_fd(conns, client);
 	if (conn_restore_queues(conns, conn, record, waiting) < 0)
 		conn_close(conns, client, CLOSE_NO_MEMORY);
+	else
+		conn_set_timer(conns, conn);
+}
+
+void
+conn_restore_orphan(struct conns *conns, int fd, const struct parkfile_record *record,
+	const char *waiting, uint16_t server)
+{
+	struct conn as = conn_as_parked(record);
+	enum close_reason wrong;
+	struct conn *conn = conn_enter_watched(conns, fd, &as, record->watched, &wrong);
+
+	if (!conn)
+		return;
+	conn->close_reason = record->reason;
+	conns->links[fd] = conn_link_as_parked(record, server);
+	if (conn_restore_queues(conns, conn, record, waiting) < 0)
+		conn_close(conns, conn, CLOSE_NO_MEMORY);
 	else
 		conn_set_timer(conns, conn);
 }

@@ -35,6 +35,7 @@ enum control_handover_flag {
 	HANDOVER_PROXIED = 1 << 0, /* it is a load balancer's, and begins with its PROXY header */
 	HANDOVER_UPSTREAM =
 		1 << 1, /* restored: the connection to the server of the client before it */
+	HANDOVER_ORPHAN = 1 << 2, /* restored: a connection to a server whose client has gone */
 };
 
 struct control_header {

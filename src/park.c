@@ -127,18 +127,30 @@ park_add(struct parking *parking, struct conn *conn)
 	parking->fds[parking->n++] = conn_fd(parking->conns, conn);
 }
 
+/* The next one at or above *fd, which then is above it, and its other side; NULL: that was all. */
+static struct conn *
+park_next(const struct conns *conns, uint32_t *fd, struct conn **ret_other)
+{
+	while (*fd < conns->fd_end) {
+		struct conn *conn = &conns->table[(*fd)++];
+
+		if (!conn_is_client(conn) && !conn_is_orphan(conn))
+			continue;
+		*ret_other = conn_other(conns, conn);
+		return conn;
+	}
+	return NULL;
+}
+
 /* A client and its server stand next to each other, in one message. */
 static void
 park_all(struct parking *parking)
 {
 	struct conns *conns = parking->conns;
+	struct conn *conn, *other;
+	uint32_t fd = 0;
 
-	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
-		struct conn *conn = &conns->table[fd], *other;
-
-		if (!conn_is_client(conn))
-			continue;
-		other = conn_other(conns, conn);
+	while ((conn = park_next(conns, &fd, &other))) {
 		if (parking->n + (other ? 2 : 1) > FDPASS_FDS_MAX)
 			park_batch(parking);
 		park_add(parking, conn);
@@ -182,13 +194,10 @@ static void
 park_queues_and_leave(struct parking *parking)
 {
 	struct conns *conns = parking->conns;
+	struct conn *conn, *other;
+	uint32_t fd = 0;
 
-	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
-		struct conn *conn = &conns->table[fd], *other;
-
-		if (!conn_is_client(conn))
-			continue;
-		other = conn_other(conns, conn);
+	while ((conn = park_next(conns, &fd, &other))) {
 		park_queues(parking, conn);
 		if (other)
 			park_queues(parking, other);

@@ -50,8 +50,9 @@ enum parkfile_flag {
 	PARKFILE_DEAF = 1 << 3,      /* what it still sends is thrown away */
 	PARKFILE_HELD = 1 << 4,      /* it is not read from until the other side has got its own */
 	PARKFILE_EOF = 1 << 5,       /* it has sent all that it will */
-	PARKFILE_UPSTREAM =
-		1 << 6, /* the connection to the server of the client in the record before */
+	/* The connection to the server of the client in the record before; while CLOSING an orphan:
+	 * its client has gone. */
+	PARKFILE_UPSTREAM = 1 << 6,
 	PARKFILE_LINKED = 1 << 7, /* a client, and the next record is that connection */
 };
 

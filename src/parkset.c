@@ -144,6 +144,13 @@ parkset_is_server(const struct parkset_file *file, uint64_t index, uint64_t id)
 	       parkfile_waiting(&file->file, &record);
 }
 
+bool
+parkset_is_orphan(const struct parkset_file *file, const struct parkfile_record *record)
+{
+	return record->flags & PARKFILE_UPSTREAM && record->state == PARKFILE_CLOSING &&
+	       parkfile_waiting(&file->file, record);
+}
+
 uint16_t
 parkset_server(const struct parkset_file *file, const struct parkfile_record *record)
 {

@@ -15,7 +15,8 @@
 /* What is to become of a record; below these: it is closed, for this close_reason. */
 enum parkset_fate {
 	PARKSET_FOLLOW =
-		253, /* to a client's server: where the client in the record before it goes */
+		253, /* to a client's server: where the client in the record before it goes, if it
+		      * is no orphan */
 	PARKSET_DONE = 254, /* its descriptor has come */
 	PARKSET_KEEP = 255,
 };
@@ -69,6 +70,10 @@ bool parkset_matches(const struct parkfile_record *record, int fd, bool *sound);
 
 /* Is this a sound record of the connection to the server of the client with this id? */
 bool parkset_is_server(const struct parkset_file *file, uint64_t index, uint64_t id);
+
+/* Is this a sound record of an orphan: a connection to a server whose client has gone, and that still
+ * sends what waits? It is on no books. */
+bool parkset_is_orphan(const struct parkset_file *file, const struct parkfile_record *record);
 
 /* The number here of the server that a client had there, or UPSTREAM_NONE. */
 uint16_t parkset_server(const struct parkset_file *file, const struct parkfile_record *record);

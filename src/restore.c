@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "park_store.h"
+#include "reset.h"
 #include "restore_private.h"
 
 #define RESTORE_MESSAGES 16 /* of a berth, in a turn of the loop */
@@ -50,6 +51,33 @@ restore_place(struct restore *restore, const struct parkset_file *file, uint32_t
 	return true;
 }
 
+/* The same for an orphan. */
+static bool
+restore_place_orphan(struct restore *restore, const struct parkset_file *file, uint32_t index,
+	const struct parkfile_record *record, int fd)
+{
+	struct control_handover handover = {
+		.id = record->id,
+		.listener = file->facts.listeners[record->listener],
+		.flags = HANDOVER_ORPHAN,
+		.file = (uint16_t)(file - restore->set.files + 1),
+		.record = index,
+		.server = parkset_server(file, record),
+	};
+	bool full, known = handover.listener != PARK_FACTS_UNKNOWN;
+	struct crew_member *member = crew_pick(restore->crew, 1, &full);
+
+	if (known && member) {
+		crew_give_upstream(member, &handover, fd);
+	} else if (!known || full) {
+		reset_on_close(fd);
+		(void)close(fd);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 /* Gives the connection to a server to the worker that has just got its client. */
 static void
 restore_follow(struct restore *restore, const struct parkset_file *file, uint32_t index, int fd)
@@ -75,6 +103,24 @@ restore_follow(struct restore *restore, const struct parkset_file *file, uint32_
 	crew_give_upstream(member, &handover, fd);
 }
 
+/* False: it has to wait. */
+static bool
+restore_by_fate(struct restore *restore, const struct parkset_file *file, uint32_t index,
+	const struct parkfile_record *record, int fd)
+{
+	uint8_t fate = file->fates[index];
+
+	if (fate == PARKSET_KEEP)
+		return restore_place(restore, file, index, fd);
+	if (fate == PARKSET_FOLLOW && parkset_is_orphan(file, record))
+		return restore_place_orphan(restore, file, index, record, fd);
+	if (fate == PARKSET_FOLLOW)
+		restore_follow(restore, file, index, fd);
+	else
+		(void)close(fd);
+	return true;
+}
+
 /* One descriptor of the message. False: it has to wait. */
 static bool
 restore_one(struct restore *restore, struct parkset_file *file, uint32_t index, int fd)
@@ -93,11 +139,7 @@ restore_one(struct restore *restore, struct parkset_file *file, uint32_t index, 
 		restore->n_unknown++;
 		return true;
 	}
-	if (*fate == PARKSET_FOLLOW)
-		restore_follow(restore, file, index, fd);
-	else if (*fate != PARKSET_KEEP)
-		(void)close(fd);
-	else if (!restore_place(restore, file, index, fd))
+	if (!restore_by_fate(restore, file, index, &record, fd))
 		return false;
 	if (*fate == PARKSET_FOLLOW)
 		restore->client_with = NULL;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "reset.h"
 #include "sysctl.h"
 
 #ifndef IP_LOCAL_PORT_RANGE
@@ -65,13 +66,12 @@ upstream_source_met_itself(int fd, const struct upstream_address *server)
 static int
 upstream_source_connect(int fd, const struct upstream_address *server)
 {
-	/* The server may come yet, and wants its port: nothing of this is to wait there. */
-	static const struct linger reset = {.l_onoff = 1};
 	int r = connect(fd, (const struct sockaddr *)&server->sa, server->length) < 0 ? -errno : 0;
 
 	if ((r < 0 && r != -EINPROGRESS) || !upstream_source_met_itself(fd, server))
 		return r;
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	/* The server may come yet, and wants its port: nothing of this is to wait there. */
+	reset_on_close(fd);
 	return -ECONNREFUSED;
 }
 

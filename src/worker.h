@@ -134,6 +134,9 @@ struct worker_parked {
 void worker_restore(
 	struct worker *worker, const struct worker_parked *parked, int fd, int follower);
 
+/* Takes up an orphan of the process before, or resets it: its listener may be no more. */
+void worker_restore_orphan(struct worker *worker, const struct worker_parked *parked, int fd);
+
 /* In worker_inherit.c: takes up all that a worker of the process before left. */
 void worker_on_inherit(
 	struct worker *worker, const struct control_message *message, struct fdpass_message *fds);

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <unistd.h>
 
+#include "reset.h"
 #include "worker.h"
 
 /* What is known of a connection of the process before; the supervisor has checked what it needs. */
@@ -45,7 +46,23 @@ worker_restore(struct worker *worker, const struct worker_parked *parked, int fd
 		conn_restored(conns, client, file->facts.parked_usec);
 }
 
-/* A client of the process before; `follower` is its connection to a server, or -1. */
+void
+worker_restore_orphan(struct worker *worker, const struct worker_parked *parked, int fd)
+{
+	struct parkfile_record record = worker_parked(parked, parked->index);
+	const struct conns *conns = &worker->conns;
+
+	if (parked->listener == PARK_FACTS_UNKNOWN || parked->server == UPSTREAM_NONE ||
+		!conns->listeners[parked->listener].service->relays) {
+		reset_on_close(fd);
+		(void)close(fd);
+		return;
+	}
+	conn_restore_orphan(&worker->conns, fd, &record,
+		parkfile_waiting(&parked->file->file, &record), parked->server);
+}
+
+/* One of the process before; `follower` is a client's connection to a server, or -1. */
 static void
 worker_take_up(struct worker *worker, const struct control_handover *handover, int fd, int follower)
 {
@@ -56,7 +73,10 @@ worker_take_up(struct worker *worker, const struct control_handover *handover, i
 		.server = handover->server,
 	};
 
-	worker_restore(worker, &parked, fd, follower);
+	if (handover->flags & HANDOVER_ORPHAN)
+		worker_restore_orphan(worker, &parked, fd);
+	else
+		worker_restore(worker, &parked, fd, follower);
 }
 
 static void
@@ -82,6 +102,8 @@ worker_take(struct worker *worker, const struct control_handover *records, unsig
 
 	assert(records[i].listener < worker->conf->n_listeners);
 	/* The kernel drops descriptors for which this process has no room. */
+	if (i >= n_fds && records[i].flags & HANDOVER_ORPHAN)
+		return;
 	if (i >= n_fds)
 		worker_on_closed(worker, records[i].id, CLOSE_HANDOVER_FAILED);
 	else if (records[i].file > 0)
@@ -121,13 +143,13 @@ worker_on_handover(
 	assert(n <= FDPASS_FDS_MAX);
 	fds->n_fds = 0; /* ours from here on */
 	for (unsigned i = 0; i < n; i++) {
-		bool upstream = records[i].flags & HANDOVER_UPSTREAM;
+		bool server = records[i].flags & (HANDOVER_UPSTREAM | HANDOVER_ORPHAN);
 
-		if (!upstream)
+		if (!(records[i].flags & HANDOVER_UPSTREAM))
 			worker_take(worker, records, n, fds, n_fds, i);
 		/* Of a server the supervisor keeps no place. */
 		worker_confirm(worker, &(struct control_place){
-					       .id = upstream || i >= n_fds ? 0 : records[i].id,
+					       .id = server || i >= n_fds ? 0 : records[i].id,
 					       .fd = i < n_fds ? fds->fds[i] : -1,
 				       });
 	}

@@ -275,6 +275,27 @@ inherit_client(struct inherit *inherit, uint64_t index)
 		inherit_report(inherit);
 }
 
+/* Takes the descriptor of a server that was not its client's: an orphan's, or one of none. */
+static void
+inherit_orphan(struct inherit *inherit, uint64_t index)
+{
+	const struct parkset_file *file = inherit->file;
+	struct parkfile_record buf;
+	const struct parkfile_record *record = parkfile_look(&file->file, index, &buf);
+	const struct worker_parked parked = {
+		.file = file,
+		.index = (uint32_t)index,
+		.listener = file->facts.listeners[record->listener],
+		.server = parkset_server(file, record),
+		.watched = inherit->watched,
+	};
+
+	if (parkset_is_orphan(file, record))
+		worker_restore_orphan(inherit->worker, &parked, inherit->fds[index]);
+	else
+		(void)close(inherit->fds[index]);
+}
+
 /* All that came has come: everybody goes on. */
 static void
 inherit_go_on(struct inherit *inherit)
@@ -288,6 +309,10 @@ inherit_go_on(struct inherit *inherit)
 		}
 		if (inherit->fds[i] < 0)
 			continue;
+		if (fate == PARKSET_FOLLOW) {
+			inherit_orphan(inherit, i);
+			continue;
+		}
 		(void)close(inherit->fds[i]);
 		inherit->n_unknown += fate == PARKSET_DONE;
 	}

@@ -162,18 +162,69 @@ def test_a_reset_that_waits_behind_a_queue(restarts, scripted):
     gateway.wait_connections(0)
 
 
-def test_what_waits_for_a_server_whose_client_has_gone_ends_with_a_reset(restarts):
-    """Nobody goes on with it; but that it is not whole shows."""
-    listener = {"protocol": "websocket"}
+# What waits for a server whose client has gone. `workers`: as before, and others, so that each
+# connection is handed over anew.
+
+
+def restart_with(restarts, workers):
+    restarts.gateway.config["workers"] = workers
+    restarts.gateway.write_config()
+    restarts.restart()
+
+
+@pytest.mark.parametrize("workers", [2, 3, 1])
+def test_a_server_gets_what_waits_when_its_client_has_gone(restarts, workers):
     with Scripted(receive_buffer=SMALL_BUFFER) as server:
-        gateway = restarts.start(relay(server, listener=listener))
+        gateway = restarts.start(relay(server, workers=2, listener={"protocol": "websocket"}))
         with WebSocket(restarts.address) as client, server.accept() as behind:
             client.flood()
             gateway.ok("DELETE", f"/connections/{gateway.connection_of(client.sock)['id']}")
             assert client.receive_close() == (1008, "killed")
             gateway.wait_connections(0)
-            gateway.wait_metric("queued_bytes_current", lambda queued: queued > 0)
-            restarts.restart()
+            queued = gateway.metric("queued_bytes_current")
+            sent = upstreams(gateway)[server.target]["bytes_sent_total"]
+            assert queued > 0 and sent > 0
+            with connect(restarts.address):  # one more, who is in a file beside it
+                gateway.wait_connections(1)
+                for count in (workers, 2):
+                    restart_with(restarts, count)
+                    gateway.wait_metric("queued_bytes_current", queued)
+            assert read_all(behind) == bytes(sent + queued)
+        gateway.wait_metric("queued_bytes_current", 0)
+        assert upstreams(gateway)[server.target]["bytes_sent_total"] == sent + queued
+        gateway.wait_closed("killed", 1)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_reset_follows_what_waits_when_its_client_was_reset(restarts, workers):
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        gateway = restarts.start(relay(server, workers=2))
+        with server.listener, connect(restarts.address) as client, server.accept() as behind:
+            fill(client)
+            reset(client)
+            gateway.wait_closed("client_reset", 1)
+            queued = gateway.metric("queued_bytes_current")
+            sent = upstreams(gateway)[server.target]["bytes_sent_total"]
+            restart_with(restarts, workers)
+            gateway.wait_metric("queued_bytes_current", queued)
+            assert queued > 0 and read_pattern(behind, sent + queued)
+            assert ends_with_reset(behind)
+        gateway.wait_metric("queued_bytes_current", 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_waits_for_a_server_of_a_listener_that_leads_nowhere_any_more(keeper, workers):
+    one = keeper("relay")
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        gateway = one.start(relay(server, workers=1, listener={"protocol": "websocket"}))
+        with WebSocket(one.addresses["relay"]) as client, server.accept() as behind:
+            client.flood()
+            gateway.ok("DELETE", f"/connections/{gateway.connection_of(client.sock)['id']}")
+            assert client.receive_close() == (1008, "killed")
+            gateway.wait_connections(0)
+            gateway.config["workers"] = workers
+            gateway.config["listeners"]["relay"] = {"service": "hold"}
+            one.restart()
             assert ends_with_reset(behind)
         gateway.wait_metric("queued_bytes_current", 0)
 
