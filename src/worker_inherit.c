@@ -248,19 +248,26 @@ inherit_follower(struct inherit *inherit, uint64_t index, uint64_t id)
 	return fd;
 }
 
-static void
-inherit_client(struct inherit *inherit, uint64_t index)
+static struct worker_parked
+inherit_parked(const struct inherit *inherit, uint64_t index, const struct parkfile_record *record)
 {
 	const struct parkset_file *file = inherit->file;
-	struct parkfile_record buf;
-	const struct parkfile_record *record = parkfile_look(&file->file, index, &buf);
-	const struct worker_parked parked = {
+
+	return (struct worker_parked){
 		.file = file,
 		.index = (uint32_t)index,
 		.listener = file->facts.listeners[record->listener],
 		.server = parkset_server(file, record),
 		.watched = inherit->watched,
 	};
+}
+
+static void
+inherit_client(struct inherit *inherit, uint64_t index)
+{
+	struct parkfile_record buf;
+	const struct parkfile_record *record = parkfile_look(&inherit->file->file, index, &buf);
+	const struct worker_parked parked = inherit_parked(inherit, index, record);
 	int fd = inherit->fds[index];
 
 	if (fd < 0) {
@@ -279,18 +286,11 @@ inherit_client(struct inherit *inherit, uint64_t index)
 static void
 inherit_orphan(struct inherit *inherit, uint64_t index)
 {
-	const struct parkset_file *file = inherit->file;
 	struct parkfile_record buf;
-	const struct parkfile_record *record = parkfile_look(&file->file, index, &buf);
-	const struct worker_parked parked = {
-		.file = file,
-		.index = (uint32_t)index,
-		.listener = file->facts.listeners[record->listener],
-		.server = parkset_server(file, record),
-		.watched = inherit->watched,
-	};
+	const struct parkfile_record *record = parkfile_look(&inherit->file->file, index, &buf);
+	const struct worker_parked parked = inherit_parked(inherit, index, record);
 
-	if (parkset_is_orphan(file, record))
+	if (parkset_is_orphan(inherit->file, record))
 		worker_restore_orphan(inherit->worker, &parked, inherit->fds[index]);
 	else
 		(void)close(inherit->fds[index]);
