@@ -15,10 +15,14 @@
 static const char *
 admin_upstream_state(const struct upstream *upstream)
 {
-	if (!upstream->wanted)
+	if (!upstream->named)
 		return "gone";
 	if (upstream->disabled)
 		return "disabled";
+	if (!upstream->wanted)
+		return "gone";
+	if (upstream->unresolved)
+		return "unresolved";
 	return upstream->down ? "down" : "up";
 }
 

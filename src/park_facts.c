@@ -76,10 +76,10 @@ park_facts_server(const struct conf *conf, const struct upstream *upstream)
 
 	if (!upstream->in_use)
 		return json_null();
-	return json_pack("{s:s, s:s, s:s, s:b, s:b}", "listener",
+	return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b}", "listener",
 		conf->listeners[upstream->listener].name, "name", upstream->name, "address",
 		upstream_format(upstream, address), "wanted", (int)upstream->wanted, "disabled",
-		(int)upstream->disabled);
+		(int)upstream->disabled, "name_disabled", (int)upstream->name_disabled);
 }
 
 static void
@@ -248,16 +248,20 @@ park_facts_enter_server(const json_t *json, const struct conf *conf, struct upst
 	const char *address = json_string_value(json_object_get(json, "address"));
 	const struct conf_listener *found = listener ? conf_find_listener(conf, listener) : NULL;
 
-	struct upstream_name parsed;
+	struct upstream_name parsed = {.address.length = 0};
 	uint16_t number;
 
-	if (!found || !name || !address || strlen(name) > UPSTREAM_NAME_MAX ||
-		upstream_parse_name(address, &parsed, NULL) < 0 || parsed.address.length == 0)
+	if (!found || !name || !address || strlen(name) > UPSTREAM_NAME_MAX)
+		return UPSTREAM_NONE;
+	/* A name that was not resolved is known as well, and has the empty address. */
+	if (*address != '\0' &&
+		(upstream_parse_name(address, &parsed, NULL) < 0 || parsed.address.length == 0))
 		return UPSTREAM_NONE;
 	number = upstreams_restore(upstreams, (unsigned)(found - conf->listeners), name,
 		&parsed.address, json_is_true(json_object_get(json, "wanted")));
 	if (number != UPSTREAM_NONE && json_is_true(json_object_get(json, "disabled")))
-		upstreams->items[number].disabled = true;
+		upstreams_set_disabled(upstreams, number, true,
+			json_is_true(json_object_get(json, "name_disabled")));
 	return number;
 }
 

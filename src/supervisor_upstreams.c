@@ -32,14 +32,9 @@ supervisor_upstream_is(const struct supervisor *supervisor, uint16_t number, int
 	const char *name_or_address)
 {
 	const struct upstream *upstream = &supervisor->upstreams->items[number];
-	struct upstream_name name;
 
-	if (!upstream->in_use || (listener >= 0 && listener != upstream->listener))
-		return false;
-	if (strcmp(upstream->name, name_or_address) == 0)
-		return true;
-	return upstream_parse_name(name_or_address, &name, NULL) == 0 && name.address.length != 0 &&
-	       upstream_address_equal(&upstream->address, &name.address);
+	return (listener < 0 || listener == upstream->listener) &&
+	       upstream_is_called(upstream, name_or_address);
 }
 
 static const char *
@@ -48,29 +43,15 @@ supervisor_listener_name(const struct supervisor *supervisor, const struct upstr
 	return supervisor->conf->listeners[upstream->listener].name;
 }
 
-/* "127.0.0.1:8080", "app.example:9000 (192.0.2.1:9000)". Returns buf. */
-#define SERVER_TEXT_MAX (UPSTREAM_NAME_MAX + UPSTREAM_ADDRESS_TEXT_MAX + 4)
-static const char *
-supervisor_server_text(const struct upstream *upstream, char buf[static SERVER_TEXT_MAX])
-{
-	char address[UPSTREAM_ADDRESS_TEXT_MAX];
-
-	if (strcmp(upstream_format(upstream, address), upstream->name) == 0)
-		snprintf(buf, SERVER_TEXT_MAX, "%s", address);
-	else
-		snprintf(buf, SERVER_TEXT_MAX, "%s (%s)", upstream->name, address);
-	return buf;
-}
-
 static void
 supervisor_log_disabled(
 	const struct supervisor *supervisor, const struct upstream *upstream, bool disabled)
 {
 	struct log_context context = {.listener = supervisor_listener_name(supervisor, upstream)};
-	char server[SERVER_TEXT_MAX];
+	char server[UPSTREAM_LABEL_MAX];
 
 	log_info(&context, "%s: server %s is %s", context.listener,
-		supervisor_server_text(upstream, server),
+		upstream_label(upstream, server),
 		disabled ? "disabled: it gets no new clients" : "enabled");
 }
 
@@ -89,7 +70,7 @@ supervisor_disable_upstreams(
 
 /* How the servers of a listener are. */
 struct supervisor_servers {
-	unsigned up, down, disabled;
+	unsigned up, down, disabled, unresolved;
 };
 
 static struct supervisor_servers
@@ -104,9 +85,26 @@ supervisor_count_servers(const struct supervisor *supervisor, unsigned listener)
 			continue;
 		count.up += upstream_is_up(upstream);
 		count.disabled += upstream->disabled;
+		count.unresolved += upstream->unresolved && !upstream->disabled;
 		count.down += upstream->down && !upstream->disabled;
 	}
 	return count;
+}
+
+static json_t *
+supervisor_no_server(const char *listener, const struct supervisor_servers *count)
+{
+	char unresolved[48] = "";
+
+	if (count->down + count->disabled == 0)
+		return json_sprintf("listener %s has no server: no name of upstream.servers has an "
+				    "address",
+			listener);
+	if (count->unresolved > 0)
+		snprintf(unresolved, sizeof(unresolved), ", %u without an address",
+			count->unresolved);
+	return json_sprintf("listener %s has no server that is up: %u down, %u disabled%s",
+		listener, count->down, count->disabled, unresolved);
 }
 
 void
@@ -121,16 +119,7 @@ supervisor_add_upstream_problems(const struct supervisor *supervisor, json_t *li
 		count = supervisor_count_servers(supervisor, i);
 		if (count.up > 0)
 			continue;
-		if (count.down + count.disabled == 0)
-			json_array_append_new(
-				list, json_sprintf("listener %s has no server: no name of "
-						   "upstream.servers has an address",
-					      listener->name));
-		else
-			json_array_append_new(list,
-				json_sprintf("listener %s has no server that is up: %u down, %u "
-					     "disabled",
-					listener->name, count.down, count.disabled));
+		json_array_append_new(list, supervisor_no_server(listener->name, &count));
 	}
 }
 
@@ -157,6 +146,26 @@ supervisor_add_source_warnings(const struct supervisor *supervisor, json_t *list
 	}
 }
 
+static void
+supervisor_add_name_warnings(const struct supervisor *supervisor, json_t *list)
+{
+	const char *name, *problem;
+	unsigned listener, n = 0;
+
+	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
+		if (!upstream_resolve_trouble(
+			    &supervisor->upstream_watch.resolve, i, &listener, &name, &problem))
+			continue;
+		if (n++ < SERVER_WARNINGS_MAX)
+			json_array_append_new(list,
+				json_sprintf("listener %s: server %s cannot be resolved: %s",
+					supervisor->conf->listeners[listener].name, name, problem));
+	}
+	if (n > SERVER_WARNINGS_MAX)
+		json_array_append_new(list,
+			json_sprintf("%u more names cannot be resolved", n - SERVER_WARNINGS_MAX));
+}
+
 void
 supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *list)
 {
@@ -165,7 +174,7 @@ supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *li
 
 	for (size_t i = 0; i < n; i++) {
 		const struct upstream *upstream = &supervisor->upstreams->items[numbers[i]];
-		char server[SERVER_TEXT_MAX];
+		char server[UPSTREAM_LABEL_MAX];
 
 		if (!upstream->wanted || upstream->disabled || !upstream->down)
 			continue;
@@ -173,12 +182,13 @@ supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *li
 			json_array_append_new(
 				list, json_sprintf("listener %s: server %s is down",
 					      supervisor_listener_name(supervisor, upstream),
-					      supervisor_server_text(upstream, server)));
+					      upstream_label(upstream, server)));
 	}
 	if (n_down > SERVER_WARNINGS_MAX)
 		json_array_append_new(list,
 			json_sprintf("%zu more servers are down: millgatectl upstreams lists them",
 				n_down - SERVER_WARNINGS_MAX));
+	supervisor_add_name_warnings(supervisor, list);
 	supervisor_add_source_warnings(supervisor, list);
 }
 
@@ -194,6 +204,10 @@ supervisor_refresh_upstreams(struct supervisor *supervisor)
 			upstream->in_use ? upstream->connections : 0);
 		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_UP], upstream_is_up(upstream));
 		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_DISABLED],
-			upstream->in_use && upstream->disabled);
+			upstream->in_use && (upstream->disabled || !upstream->wanted));
+		metrics_write(&slot->upstream[i][UPSTREAM_METRIC_LIMIT],
+			upstream->in_use ? supervisor->upstreams->policies[upstream->listener]
+						   .max_connections
+					 : 0);
 	}
 }

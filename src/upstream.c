@@ -4,7 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 
 _Static_assert(
@@ -106,7 +108,8 @@ upstreams_add(struct upstreams *upstreams, unsigned listener, const char *name,
 		return UPSTREAM_NONE;
 	upstream += number;
 	memset(upstream, 0, sizeof(*upstream));
-	upstream->in_use = true;
+	upstream->in_use = upstream->named = true;
+	upstream->unresolved = address->length == 0;
 	upstream->listener = (uint8_t)listener;
 	upstream->address = *address;
 	upstream->hash = upstream_hash_address(address);
@@ -140,14 +143,23 @@ upstreams_is_listed(
 	return false;
 }
 
-/* A member that is not wanted stays while connections are left. */
+/* One that is not wanted stays while connections are left, or to be known as disabled should its
+ * name have this address again; if the name is disabled, that is enough. */
+static bool
+upstream_stays(const struct upstream *upstream)
+{
+	bool remembered = upstream->disabled && !upstream->name_disabled && upstream->named;
+
+	return upstream->wanted || upstream->connections > 0 || remembered;
+}
+
 static void
 upstreams_set_wanted(struct upstreams *upstreams, unsigned listener, unsigned at, bool wanted)
 {
 	struct upstream *upstream = &upstreams->items[upstreams->members[listener][at]];
 
 	upstream->wanted = wanted;
-	if (!wanted && upstream->connections == 0)
+	if (!upstream_stays(upstream))
 		upstreams_remove_member(upstreams, listener, at);
 }
 
@@ -181,19 +193,34 @@ upstreams_set_addresses(struct upstreams *upstreams, unsigned listener, const ch
 	return 0;
 }
 
+int
+upstreams_await_address(struct upstreams *upstreams, unsigned listener, const char *name,
+	void (*fresh)(void *context, uint16_t number), void *context)
+{
+	static const struct upstream_address none = {.length = 0};
+
+	for (unsigned i = 0; i < upstreams->n_members[listener]; i++) {
+		const struct upstream *upstream =
+			&upstreams->items[upstreams->members[listener][i]];
+
+		if (upstream->wanted && strcmp(upstream->name, name) == 0)
+			return 0;
+	}
+	return upstreams_set_addresses(upstreams, listener, name, &none, 1, fresh, context);
+}
+
 void
 upstreams_keep_names(
 	struct upstreams *upstreams, unsigned listener, const char *const *names, size_t n)
 {
 	assert(listener < UPSTREAM_LISTENERS_MAX);
 	for (unsigned i = upstreams->n_members[listener]; i-- > 0;) {
-		const struct upstream *upstream =
-			&upstreams->items[upstreams->members[listener][i]];
-		bool is_kept = false;
+		struct upstream *upstream = &upstreams->items[upstreams->members[listener][i]];
 
-		for (size_t k = 0; k < n && !is_kept; k++)
-			is_kept = strcmp(upstream->name, names[k]) == 0;
-		upstreams_set_wanted(upstreams, listener, i, upstream->wanted && is_kept);
+		upstream->named = false;
+		for (size_t k = 0; k < n && !upstream->named; k++)
+			upstream->named = strcmp(upstream->name, names[k]) == 0;
+		upstreams_set_wanted(upstreams, listener, i, upstream->wanted && upstream->named);
 	}
 }
 
@@ -342,9 +369,33 @@ upstreams_release(struct upstreams *upstreams, uint16_t number)
 	assert(upstream->connections > 0);
 	was_open = upstreams_is_open(upstreams, upstream);
 	upstream->connections--;
-	if (upstream->connections == 0 && !upstream->wanted)
+	if (!upstream_stays(upstream))
 		upstreams_forget(upstreams, number);
 	return !was_open && upstreams_is_open(upstreams, upstream);
+}
+
+void
+upstreams_set_disabled(struct upstreams *upstreams, uint16_t number, bool is_disabled, bool by_name)
+{
+	struct upstream *upstream = upstreams_at(upstreams, number);
+
+	upstream->disabled = is_disabled;
+	upstream->name_disabled = is_disabled && (by_name || upstream->name_disabled);
+	if (!upstream_stays(upstream))
+		upstreams_forget(upstreams, number);
+}
+
+bool
+upstream_is_called(const struct upstream *upstream, const char *name_or_address)
+{
+	struct upstream_name parsed;
+
+	if (!upstream->in_use || upstream_parse_name(name_or_address, &parsed, NULL) < 0)
+		return false;
+	if (parsed.address.length == 0)
+		return strcasecmp(upstream->name, name_or_address) == 0;
+	return strcmp(upstream->name, name_or_address) == 0 ||
+	       upstream_address_equal(&upstream->address, &parsed.address);
 }
 
 /* `good` or not, one more result. */
@@ -390,5 +441,21 @@ upstreams_connect_failed(
 const char *
 upstream_format(const struct upstream *upstream, char buf[static UPSTREAM_ADDRESS_TEXT_MAX])
 {
-	return upstream_address_format(&upstream->address, buf);
+	if (!upstream->unresolved)
+		return upstream_address_format(&upstream->address, buf);
+	buf[0] = '\0';
+	return buf;
+}
+
+const char *
+upstream_label(const struct upstream *upstream, char buf[static UPSTREAM_LABEL_MAX])
+{
+	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+
+	upstream_format(upstream, address);
+	if (upstream->unresolved || strcmp(address, upstream->name) == 0)
+		strcpy(buf, upstream->name);
+	else
+		snprintf(buf, UPSTREAM_LABEL_MAX, "%s (%s)", upstream->name, address);
+	return buf;
 }

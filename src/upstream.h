@@ -7,7 +7,8 @@
  *
  * A server is one address. What the configuration names may resolve to several, which are as many
  * servers under one name. Each has a number, its place in the table, which is used again only when
- * no connection has it any more.
+ * no connection has it any more; that of one that is disabled only when no name is configured for it
+ * either, since an address may come back.
  */
 #ifndef MILLGATE_UPSTREAM_H
 #define MILLGATE_UPSTREAM_H
@@ -34,10 +35,13 @@ enum upstream_balance {
 
 /* What choosing looks at comes first, in one cache line. */
 struct upstream {
-	bool in_use; /* this place of the table is taken */
-	bool wanted; /* configured, and the name has this address; otherwise it gets no new client */
-	bool disabled; /* by an operator */
-	bool down;     /* by its health */
+	bool in_use;        /* this place of the table is taken */
+	bool named;         /* configured */
+	bool wanted;        /* and the name has this address; otherwise it gets no new client */
+	bool unresolved;    /* there is no address: a name that has none yet has this place */
+	bool disabled;      /* by an operator */
+	bool name_disabled; /* by its name: what that gets is disabled as well */
+	bool down;          /* by its health */
 	uint8_t listener;
 	uint32_t connections; /* under way to it or open */
 	uint64_t hash;        /* of its address */
@@ -85,14 +89,19 @@ int upstreams_set_addresses(struct upstreams *upstreams, unsigned listener, cons
 	const struct upstream_address *addresses, size_t n,
 	void (*fresh)(void *context, uint16_t number), void *context) MG_MUST_CHECK;
 
+/* The name has no address yet: if it has none of before either, it gets a place, which no client
+ * gets, until there is one. -ENOSPC as above. */
+int upstreams_await_address(struct upstreams *upstreams, unsigned listener, const char *name,
+	void (*fresh)(void *context, uint16_t number), void *context) MG_MUST_CHECK;
+
 /* The listener's configuration has these names only. */
 void upstreams_keep_names(
 	struct upstreams *upstreams, unsigned listener, const char *const *names, size_t n);
 
 /*
  * At a restart, before the configuration is applied: a server as it was, wanted or not, so that it
- * keeps its counters, and its address until the name is resolved. The caller may set `disabled` and
- * `down`. The number of one that is there already if it is. UPSTREAM_NONE: there are UPSTREAM_MAX.
+ * keeps its counters, and its address (length 0: unresolved) until the name is resolved. The caller
+ * may set `disabled`, `name_disabled` and `down`. The number of one that is there already if it is. UPSTREAM_NONE: there are UPSTREAM_MAX.
  * One that is not wanted and that nobody was counted on is gone at the next
  * upstreams_keep_names().
  */
@@ -106,6 +115,13 @@ uint16_t upstreams_pick(struct upstreams *upstreams, unsigned listener, const st
 
 /* Would upstreams_pick() find one? */
 bool upstreams_available(const struct upstreams *upstreams, unsigned listener);
+
+/* By an operator: the server, or its name with what that gets from now on. */
+void upstreams_set_disabled(
+	struct upstreams *upstreams, uint16_t number, bool is_disabled, bool by_name);
+
+/* Is it what an operator calls so: a name, or an address? */
+bool upstream_is_called(const struct upstream *upstream, const char *name_or_address);
 
 /* A client is counted there, in whatever state the server is: at a restart. */
 void upstreams_count(struct upstreams *upstreams, uint16_t number);
@@ -133,11 +149,17 @@ enum upstream_change upstreams_connect_failed(struct upstreams *upstreams, uint1
 static inline bool
 upstream_is_up(const struct upstream *upstream)
 {
-	return upstream->in_use && upstream->wanted && !upstream->disabled && !upstream->down;
+	return upstream->in_use && upstream->wanted && !upstream->unresolved &&
+	       !upstream->disabled && !upstream->down;
 }
 
-/* Its address: "192.0.2.1:8080", "[2001:db8::1]:8080", "unix:/run/app.sock". Returns buf. */
+/* Its address: "192.0.2.1:8080", "[2001:db8::1]:8080", "unix:/run/app.sock", "" while it is
+ * unresolved. Returns buf. */
 const char *upstream_format(
 	const struct upstream *upstream, char buf[static UPSTREAM_ADDRESS_TEXT_MAX]);
+
+/* "app.example:9000 (192.0.2.1:9000)", or what there is of it. Returns buf. */
+#define UPSTREAM_LABEL_MAX (UPSTREAM_NAME_MAX + UPSTREAM_ADDRESS_TEXT_MAX + 4)
+const char *upstream_label(const struct upstream *upstream, char buf[static UPSTREAM_LABEL_MAX]);
 
 #endif

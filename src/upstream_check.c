@@ -238,7 +238,7 @@ upstream_check_update(struct upstream_check *check)
 	for (uint16_t i = 0; i < UPSTREAM_MAX; i++) {
 		const struct upstream *upstream = &check->upstreams->items[i];
 
-		if (upstream->in_use && upstream->wanted &&
+		if (upstream->in_use && upstream->wanted && !upstream->unresolved &&
 			check->policies[upstream->listener].interval_usec != 0)
 			upstream_check_go_on(check, i);
 		else

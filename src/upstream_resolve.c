@@ -52,7 +52,7 @@ struct upstream_resolve_name {
 	bool is_added; /* since upstream_resolve_begin() */
 	bool is_due;
 	bool is_tried;
-	bool is_in_trouble;
+	const char *problem; /* NULL: it was resolved, or is to be for the first time */
 	unsigned listener;
 	uint64_t interval_usec;
 	char text[UPSTREAM_NAME_MAX + 1];
@@ -80,8 +80,15 @@ upstream_resolve_failed(const struct upstream_answer *answer)
 static const char *
 upstream_resolve_error_text(int error)
 {
-	return error == DNS_ERR_TIMEOUT ? "no nameserver gives an answer"
-					: evdns_err_to_string(error);
+	switch (error) {
+	case DNS_ERR_TIMEOUT:
+		return "no nameserver gives an answer";
+	case DNS_ERR_TRUNCATED: /* it asks by UDP only, and RFC 1035, section 4.2.1, has 512 bytes */
+		return "the answer is damaged, or has more addresses than fit into 512 bytes (some "
+		       "28 of IPv4, 17 of IPv6)";
+	default:
+		return evdns_err_to_string(error);
+	}
 }
 
 /* A failure says more than that there is nothing. */
@@ -169,6 +176,7 @@ upstream_resolve_finish(struct upstream_resolve_name *name)
 	struct upstream_resolve *resolve = name->resolve;
 	const struct timeval interval = clock_timeval(name->interval_usec);
 	size_t n = name->answers[UPSTREAM_IPV4].n + name->answers[UPSTREAM_IPV6].n;
+	bool had_problem;
 
 	for (unsigned family = 0; family < UPSTREAM_FAMILIES && n > 0; family++)
 		if (upstream_resolve_failed(&name->answers[family]))
@@ -178,11 +186,10 @@ upstream_resolve_finish(struct upstream_resolve_name *name)
 	name->is_tried = true;
 	if (name->interval_usec != 0)
 		(void)event_add(&name->timer, &interval);
-	if (name->is_in_trouble != (n == 0)) {
-		name->is_in_trouble = n == 0;
-		resolve->trouble(resolve->context, name->listener, name->text,
-			n > 0 ? NULL : upstream_resolve_problem(name));
-	}
+	had_problem = name->problem;
+	name->problem = n > 0 ? NULL : upstream_resolve_problem(name);
+	if (had_problem != (n == 0))
+		resolve->trouble(resolve->context, name->listener, name->text, name->problem);
 	if (n > 0)
 		resolve->resolved(resolve->context, name->listener, name->text, addresses, n);
 	upstream_resolve_check_settled(resolve);
@@ -431,6 +438,20 @@ upstream_resolve_begin(struct upstream_resolve *resolve)
 	for (unsigned i = 0; i < UPSTREAM_MAX; i++)
 		if (resolve->names[i].is_in_use)
 			resolve->names[i].is_added = false;
+}
+
+bool
+upstream_resolve_trouble(const struct upstream_resolve *resolve, unsigned index,
+	unsigned *ret_listener, const char **ret_name, const char **ret_problem)
+{
+	const struct upstream_resolve_name *name = &resolve->names[index];
+
+	if (!name->is_in_use || !name->problem)
+		return false;
+	*ret_listener = name->listener;
+	*ret_name = name->text;
+	*ret_problem = name->problem;
+	return true;
 }
 
 static struct upstream_resolve_name *

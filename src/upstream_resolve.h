@@ -60,4 +60,8 @@ int upstream_resolve_add(struct upstream_resolve *resolve, unsigned listener, co
 void upstream_resolve_end(
 	struct upstream_resolve *resolve, const char *const *nameservers, size_t n);
 
+/* Of the name at this place, below UPSTREAM_MAX: true if it cannot be resolved, and what and why. */
+bool upstream_resolve_trouble(const struct upstream_resolve *resolve, unsigned index,
+	unsigned *ret_listener, const char **ret_name, const char **ret_problem);
+
 #endif

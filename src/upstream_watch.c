@@ -4,28 +4,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "clock.h"
 #include "log.h"
 
-#define UPSTREAM_WATCH_LABEL_MAX (UPSTREAM_NAME_MAX + UPSTREAM_ADDRESS_TEXT_MAX + 4)
-
 _Static_assert(UPSTREAM_LISTENERS_MAX == CONF_LISTENERS_MAX, "each listener has its place");
 _Static_assert(UPSTREAM_MAX == METRICS_UPSTREAMS_MAX, "each server has its metrics");
-
-/* "app.example:9000 (192.0.2.1:9000)", or the address alone if the name is nothing else. */
-static const char *
-upstream_watch_label(const struct upstream *upstream, char buf[static UPSTREAM_WATCH_LABEL_MAX])
-{
-	char address[UPSTREAM_ADDRESS_TEXT_MAX];
-
-	upstream_format(upstream, address);
-	if (strcmp(address, upstream->name) == 0)
-		strcpy(buf, address);
-	else
-		snprintf(buf, UPSTREAM_WATCH_LABEL_MAX, "%s (%s)", upstream->name, address);
-	return buf;
-}
 
 static void
 upstream_watch_on_change(
@@ -34,9 +19,9 @@ upstream_watch_on_change(
 	struct upstream_watch *watch = context;
 	const struct upstream *upstream = &watch->upstreams->items[number];
 	const struct log_context about = {.listener = watch->listeners[upstream->listener]};
-	char label[UPSTREAM_WATCH_LABEL_MAX];
+	char label[UPSTREAM_LABEL_MAX];
 
-	upstream_watch_label(upstream, label);
+	upstream_label(upstream, label);
 	if (change == UPSTREAM_WENT_DOWN) {
 		log_warning(&about, "%s: server %s is down: %s", about.listener, label,
 			problem ? problem : "unknown");
@@ -61,7 +46,7 @@ upstream_watch_connect_failed(
 /* What is to be known while the addresses of a name are entered. */
 struct upstream_watch_entry {
 	struct upstream_watch *watch;
-	bool is_disabled;
+	bool is_disabled; /* the name is */
 	unsigned n_fresh;
 };
 
@@ -71,64 +56,64 @@ upstream_watch_on_fresh(void *context, uint16_t number)
 	struct upstream_watch_entry *entry = context;
 
 	entry->n_fresh++;
-	entry->watch->upstreams->items[number].disabled = entry->is_disabled;
+	if (entry->is_disabled)
+		upstreams_set_disabled(entry->watch->upstreams, number, true, true);
 	metrics_upstream_clear(entry->watch->metrics, number);
 	upstream_check_forget(&entry->watch->check, number);
 }
 
-/* How many servers the name has, and how many of them are disabled. */
-static unsigned
-upstream_watch_count(const struct upstream_watch *watch, unsigned listener, const char *name,
-	unsigned *ret_disabled)
+static bool
+upstream_watch_is_disabled(const struct upstream_watch *watch, unsigned listener, const char *name)
 {
 	const struct upstreams *upstreams = watch->upstreams;
-	unsigned n = 0, n_disabled = 0;
 
 	for (unsigned i = 0; i < upstreams->n_members[listener]; i++) {
 		const struct upstream *upstream =
 			&upstreams->items[upstreams->members[listener][i]];
 
-		if (!upstream->wanted || strcmp(upstream->name, name) != 0)
-			continue;
-		n++;
-		n_disabled += upstream->disabled;
+		if (upstream->name_disabled && strcmp(upstream->name, name) == 0)
+			return true;
 	}
-	*ret_disabled = n_disabled;
-	return n;
+	return false;
 }
 
-/* Which servers a name has, by their numbers. */
-static void
+/* Which servers a name has, by their numbers; returns how many. */
+static unsigned
 upstream_watch_list(const struct upstream_watch *watch, unsigned listener, const char *name,
 	bool ret_wanted[static UPSTREAM_MAX])
 {
 	const struct upstreams *upstreams = watch->upstreams;
+	unsigned n = 0;
 
 	memset(ret_wanted, 0, UPSTREAM_MAX * sizeof(*ret_wanted));
 	for (unsigned i = 0; i < upstreams->n_members[listener]; i++) {
 		uint16_t number = upstreams->members[listener][i];
+		const struct upstream *upstream = &upstreams->items[number];
 
-		ret_wanted[number] = upstreams->items[number].wanted &&
-				     strcmp(upstreams->items[number].name, name) == 0;
+		ret_wanted[number] = upstream->wanted && !upstream->unresolved &&
+				     strcmp(upstream->name, name) == 0;
+		n += ret_wanted[number];
 	}
+	return n;
 }
 
-/* True: the name has other servers than before. One that has gone while clients are left, and comes
- * back, is no fresh one. */
+/* No address (n is 0): there is none yet. True: the name has other servers than before. One that has
+ * gone while clients are left, and comes back, is no fresh one. */
 static bool
 upstream_watch_enter(struct upstream_watch *watch, unsigned listener, const char *name,
 	const struct upstream_address *addresses, size_t n)
 {
-	unsigned n_disabled, n_before = upstream_watch_count(watch, listener, name, &n_disabled);
 	bool before[UPSTREAM_MAX], after[UPSTREAM_MAX];
 	struct upstream_watch_entry entry = {
-		.watch = watch, .is_disabled = n_before > 0 && n_disabled == n_before};
+		.watch = watch, .is_disabled = upstream_watch_is_disabled(watch, listener, name)};
 	int r;
 
-	upstream_watch_list(watch, listener, name, before);
-	r = upstreams_set_addresses(
-		watch->upstreams, listener, name, addresses, n, upstream_watch_on_fresh, &entry);
-	upstream_watch_list(watch, listener, name, after);
+	(void)upstream_watch_list(watch, listener, name, before);
+	r = n == 0 ? upstreams_await_address(
+			     watch->upstreams, listener, name, upstream_watch_on_fresh, &entry)
+		   : upstreams_set_addresses(watch->upstreams, listener, name, addresses, n,
+			     upstream_watch_on_fresh, &entry);
+	(void)upstream_watch_list(watch, listener, name, after);
 	if (r < 0 && !watch->is_full) {
 		const struct log_context about = {.listener = watch->listeners[listener]};
 
@@ -159,13 +144,13 @@ upstream_watch_on_trouble(void *context, unsigned listener, const char *name, co
 {
 	struct upstream_watch *watch = context;
 	const struct log_context about = {.listener = watch->listeners[listener]};
-	unsigned n_disabled;
+	bool kept[UPSTREAM_MAX];
 
 	if (problem)
 		log_warning(&about,
 			"%s: server %s cannot be resolved: %s; addresses that are kept: %u",
 			about.listener, name, problem,
-			upstream_watch_count(watch, listener, name, &n_disabled));
+			upstream_watch_list(watch, listener, name, kept));
 	else
 		log_info(&about, "%s: server %s is resolved again", about.listener, name);
 }
@@ -279,6 +264,8 @@ upstream_watch_add_name(struct upstream_watch *watch, unsigned listener, const c
 			 conf->upstream_resolve_interval) < 0)
 		log_warning(NULL, "%s: server %s is left out: there are %u names", conf->name, text,
 			UPSTREAM_MAX);
+	else
+		(void)upstream_watch_enter(watch, listener, text, NULL, 0);
 }
 
 /* Names that went make room before any comes. */
@@ -330,19 +317,17 @@ unsigned
 upstream_watch_set_disabled(
 	struct upstream_watch *watch, int listener, const char *text, bool is_disabled)
 {
-	struct upstream_name name;
-	bool is_address = upstream_parse_name(text, &name, NULL) == 0 && name.address.length != 0;
+	struct upstreams *upstreams = watch->upstreams;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
-		struct upstream *upstream = &watch->upstreams->items[i];
+	for (uint16_t i = 0; i < UPSTREAM_MAX; i++) {
+		const struct upstream *upstream = &upstreams->items[i];
 
-		if (!upstream->in_use || (listener >= 0 && upstream->listener != listener) ||
-			(strcmp(upstream->name, text) != 0 &&
-				!(is_address &&
-					upstream_address_equal(&upstream->address, &name.address))))
+		if (!upstream_is_called(upstream, text) ||
+			(listener >= 0 && upstream->listener != listener))
 			continue;
-		upstream->disabled = is_disabled;
+		upstreams_set_disabled(
+			upstreams, i, is_disabled, strcasecmp(upstream->name, text) == 0);
 		n++;
 	}
 	if (n > 0 && !is_disabled)

@@ -66,7 +66,8 @@ void upstream_watch_connect_failed(
 /*
  * For maintenance: disables or enables all servers of the listener (-1: of all) that the
  * configuration gives as `text`, or that have this address. How many there are, whether that
- * changed them or not. While all servers of a name are disabled those that it gets are, too.
+ * changed them or not. What a name gets that was disabled is disabled, too; an address stays so, if its
+ * name has it no more and then again.
  */
 unsigned upstream_watch_set_disabled(
 	struct upstream_watch *watch, int listener, const char *text, bool is_disabled);

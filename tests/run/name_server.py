@@ -7,6 +7,8 @@ import threading
 
 A, AAAA = 1, 28
 NAME_ERROR, SERVER_FAILED = 3, 2
+TRUNCATED = 0x0200
+FITTING = 28  # IPv4 addresses, in the 512 bytes of RFC 1035
 
 
 def encode_name(name):
@@ -68,7 +70,10 @@ class NameServer:
         code = SERVER_FAILED if self.failing else 0 if name in self.names else NAME_ERROR
         if code:
             found = []
-        head = struct.pack(">HHHHHH", number, 0x8400 | flags & 0x0100 | code, 1, len(found), 0, 0)
+        cut = TRUNCATED if len(found) > FITTING else 0
+        found = found[:FITTING]
+        flags = 0x8400 | flags & 0x0100 | cut | code
+        head = struct.pack(">HHHHHH", number, flags, 1, len(found), 0, 0)
         records = [
             b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, self.ttl, len(one.packed)) + one.packed
             for one in found

@@ -41,6 +41,12 @@ def upstreams(gateway, listener="relay"):
     return {item["address"]: item for item in found if item["listener"] == listener}
 
 
+def upstream_metrics(gateway):
+    """The lines of GET /metrics that are about servers."""
+    text = gateway.request("GET", "/metrics")[2].decode()
+    return [line for line in text.splitlines() if line.startswith("millgate_upstream_")]
+
+
 def wait_upstream(gateway, server, key, wanted, timeout=DEADLINE):
     """Waits until the server has this, which may be a predicate; returns what it has then."""
     target = getattr(server, "target", server)

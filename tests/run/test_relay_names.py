@@ -9,7 +9,7 @@ from clients import connect, is_closed, read_exactly
 from gateway import free_port, wait_for
 from name_server import NameServer
 from relay_clients import greeting, visit
-from servers import QUICK, relay, upstreams, wait_upstream
+from servers import QUICK, relay, upstream_metrics, upstreams, wait_upstream
 
 NAME = "app.example"
 OFTEN = {"resolve_interval": "1s"}
@@ -221,3 +221,138 @@ def test_a_reload_takes_up_a_new_name(gateway, names, hosts):
     wait_upstream(one, servers[0], "state", "up")
     wait_for(lambda: visit(one), "127.0.0.2")
     assert listed(one) == {"127.0.0.2"}
+
+
+# Names without addresses, and what an operator has disabled.
+
+
+def by_name(gateway):
+    """The rows of GET /upstreams, by what the configuration calls them."""
+    return {item["name"]: item for item in gateway.get("/upstreams")["upstreams"]}
+
+
+def warnings(gateway):
+    found = gateway.admin("GET", "/health")[1]["warnings"]
+    return [text for text in found if "cannot be resolved" in text]
+
+
+def test_a_name_without_an_address_is_seen(gateway, names, hosts):
+    port, servers = hosts(2)
+    unknown = f"{NAME}:{port}"
+    one = gateway(config(names, servers[0].target, unknown, **OFTEN))
+    wait_for(lambda: len(warnings(one)), 1)
+    assert warnings(one) == [
+        f"listener relay: server {unknown} cannot be resolved: there is no such name"
+    ]
+    row = by_name(one)[unknown]
+    assert (row["state"], row["address"], row["connections"]) == ("unresolved", "", 0)
+    labels = f'{{listener="relay",server="{unknown}",address=""}}'
+    assert f"millgate_upstream_up{labels} 0" in upstream_metrics(one)
+    assert [visit(one) for _ in range(3)] == ["127.0.0.2"] * 3
+    names.tell(NAME, "127.0.0.3")
+    wait_for(lambda: listed(one), {"127.0.0.2", "127.0.0.3"})
+    assert warnings(one) == [] and len(one.get("/upstreams")["upstreams"]) == 2
+
+
+def test_no_name_has_an_address(gateway, names):
+    one = gateway(config(names, f"{NAME}:80", "other.example:80", **OFTEN), wait=False)
+    one.wait_answering()
+    wait_for(lambda: len(warnings(one)), 2)
+    assert one.admin("GET", "/health")[1]["problems"] == [
+        "listener relay has no server: no name of upstream.servers has an address"
+    ]
+    one.ok("POST", "/upstreams/disable", {"server": "other.example:80"})
+    assert one.admin("GET", "/health")[1]["problems"] == [
+        "listener relay has no server that is up: 0 down, 1 disabled, 1 without an address"
+    ]
+
+
+def test_a_name_that_fails_is_told_of(gateway, names, hosts):
+    port, _ = hosts(1)
+    names.tell(NAME, "127.0.0.2")
+    one = gateway(config(names, f"{NAME}:{port}", **OFTEN))
+    wait_for(lambda: listed(one), {"127.0.0.2"})
+    assert warnings(one) == []
+    names.names.pop(NAME)
+    wait_for(lambda: len(warnings(one)), 1)
+    assert "cannot be resolved: there is no such name; addresses that are kept: 1" in one.log()
+    assert visit(one) == "127.0.0.2"
+    names.tell(NAME, "127.0.0.2")
+    wait_for(lambda: warnings(one), [])
+
+
+@pytest.mark.parametrize("count", [28, 29])
+def test_an_answer_that_is_too_long(gateway, names, count):
+    names.tell(NAME, *(f"127.0.1.{number}" for number in range(count)))
+    one = gateway(config(names, f"{NAME}:80", **ONCE), wait=False)
+    one.wait_answering()
+    if count == 28:
+        wait_for(lambda: len(listed(one)), 28)
+    else:
+        one.wait_log("more addresses than fit into 512 bytes")
+        assert by_name(one)[f"{NAME}:80"]["state"] == "unresolved"
+
+
+@pytest.mark.parametrize("how", ["upgrade", "reload", "nothing"])
+def test_an_address_that_is_disabled_stays_so_when_its_name_has_it_again(
+    gateway, names, hosts, how
+):
+    port, (first, _) = hosts(2)
+    names.tell(NAME, "127.0.0.2", "127.0.0.3")
+    one = gateway(config(names, f"{NAME}:{port}", **OFTEN))
+    wait_for(lambda: listed(one), {"127.0.0.2", "127.0.0.3"})
+    one.ok("POST", "/upstreams/disable", {"server": first.target})
+    names.tell(NAME, "127.0.0.3", "127.0.0.4")
+    wait_for(lambda: listed(one), {"127.0.0.3", "127.0.0.4"})
+    assert upstreams(one)[first.target]["state"] == "disabled"
+    if how != "nothing":
+        one.ok("POST", f"/{how}")
+    if how == "upgrade":
+        one.wait_log(r"ready: (.*\n)+.*ready: ")
+    names.tell(NAME, "127.0.0.2", "127.0.0.3")
+    wait_for(lambda: listed(one), {"127.0.0.3"})
+    assert upstreams(one)[first.target]["state"] == "disabled"
+    assert [visit(one) for _ in range(3)] == ["127.0.0.3"] * 3
+    one.ok("POST", "/upstreams/enable", {"server": first.target})
+    assert listed(one) == {"127.0.0.2", "127.0.0.3"}
+
+
+def test_an_address_that_is_enabled_when_its_name_has_it_no_more_is_gone(gateway, names, hosts):
+    port, (first, _) = hosts(2)
+    names.tell(NAME, "127.0.0.2")
+    one = gateway(config(names, f"{NAME}:{port}", **OFTEN))
+    wait_for(lambda: listed(one), {"127.0.0.2"})
+    one.ok("POST", "/upstreams/disable", {"server": first.target})
+    names.tell(NAME, "127.0.0.3")
+    wait_for(lambda: listed(one), {"127.0.0.3"})  # of which nothing was said
+    assert visit(one) == "127.0.0.3"
+    assert one.ok("POST", "/upstreams/enable", {"server": first.target})["changed"] == 1
+    assert first.target not in upstreams(one)
+
+
+def test_a_name_is_disabled_before_it_has_an_address(gateway, names, hosts):
+    port, servers = hosts(2)
+    name = f"{NAME}:{port}"
+    one = gateway(config(names, servers[0].target, name, **OFTEN))
+    wait_for(lambda: name in by_name(one), True)
+    assert one.ok("POST", "/upstreams/disable", {"server": name.upper()})["changed"] == 1
+    one.ok("POST", "/upgrade")
+    one.wait_log(r"ready: (.*\n)+.*ready: ")
+    names.tell(NAME, "127.0.0.3")
+    wait_for(lambda: servers[1].target in upstreams(one), True)
+    assert by_name(one)[name]["state"] == "disabled" and listed(one) == {"127.0.0.2"}
+
+
+def test_a_server_that_has_gone_is_no_server_that_is_down(gateway, echoes):
+    stays, goes = echoes("stays", "goes")
+    one = gateway(relay(stays, goes, balance="round_robin"))
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connect(one.address("relay")))
+        one.wait_connections(2)
+        one.reload(listeners={"relay": {"upstream": {"servers": [stays.target]}}})
+        assert upstreams(one)[goes.target]["state"] == "gone"
+        lines = upstream_metrics(one)
+    labels = f'{{listener="relay",server="{goes.target}",address="{goes.target}"}}'
+    assert f"millgate_upstream_up{labels} 0" in lines
+    assert f"millgate_upstream_disabled{labels} 1" in lines

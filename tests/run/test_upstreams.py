@@ -12,6 +12,7 @@ import pytest
 
 from clients import connect, read_exactly
 from gateway import BUILD, free_port, wait_for
+from servers import upstream_metrics
 
 CTL = BUILD / "millgatectl"
 KEYS = {
@@ -374,24 +375,19 @@ def test_a_server_that_is_not_wanted_any_more(gateway, servers):
     wait_for(lambda: set(upstreams(one)), {second.name})
 
 
-def metric_lines(one):
-    text = one.request("GET", "/metrics")[2].decode()
-    return [line for line in text.splitlines() if line.startswith("millgate_upstream_")]
-
-
 def test_metrics(gateway, servers):
     first, second = servers(2)
     one = gateway(config([first, second], health={"interval": 0}))
     one.ok("POST", "/upstreams/disable", {"server": second.name})
     with connect(one.address("public")) as client:
         led_to(client)
-        lines = metric_lines(one)
+        lines = upstream_metrics(one)
     for server, up in ((first, 1), (second, 0)):
         labels = f'{{listener="public",server="{server.name}",address="{server.name}"}}'
         for name in ("connections", "up", "connects_total", "checks_total"):
             wanted = 0 if name == "checks_total" else up
             assert f"millgate_upstream_{name}{labels} {wanted}" in lines
-    assert len(lines) == 10 * 2
+    assert len(lines) == 11 * 2
 
 
 def test_labels_are_escaped(gateway, servers, tmp_path):
@@ -401,7 +397,7 @@ def test_labels_are_escaped(gateway, servers, tmp_path):
     with connect(one.address("public")) as client:
         assert led_to(client) == server.name
     escaped = server.name.replace("\\", "\\\\").replace('"', '\\"')
-    assert any(f'server="{escaped}",address="{escaped}"}} ' in line for line in metric_lines(one))
+    assert any(f'server="{escaped}",address="{escaped}"}} ' in line for line in upstream_metrics(one))
     if shutil.which("promtool"):
         text = one.request("GET", "/metrics")[2]
         done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)

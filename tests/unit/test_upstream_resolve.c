@@ -357,6 +357,15 @@ a_name_that_is_disabled_stays_so_with_other_addresses(void **state)
 	assert_false(upstreams_available(watched->upstreams, 0));
 	assert_int_equal(upstream_watch_set_disabled(&watched->watch, -1, APP, false), 1);
 	assert_true(upstreams_available(watched->upstreams, 0));
+	/* The only address it has is not the name either. */
+	assert_int_equal(
+		upstream_watch_set_disabled(&watched->watch, 0, "192.0.2.4:9000", true), 1);
+	nameserver->a = "192.0.2.5";
+	wait_for_servers(watched, "192.0.2.5:9000");
+	assert_true(upstreams_available(watched->upstreams, 0));
+	nameserver->a = "192.0.2.4";
+	wait_for_servers(watched, "192.0.2.4:9000");
+	assert_false(upstreams_available(watched->upstreams, 0));
 	free_all(watched, nameserver);
 }
 

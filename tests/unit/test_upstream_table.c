@@ -69,7 +69,7 @@ an_address_that_comes_back_meanwhile_is_the_same_server(void **state)
 	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
 	number = find_server(upstreams, 0, APP, both[0]);
 	upstreams_count(upstreams, number);
-	upstreams->items[number].disabled = true;
+	upstreams_set_disabled(upstreams, number, true, false);
 	assert_int_equal(set_addresses(upstreams, 1, both + 1, &n_fresh), 0);
 	assert_false(upstreams->items[number].wanted);
 	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
@@ -78,11 +78,82 @@ an_address_that_comes_back_meanwhile_is_the_same_server(void **state)
 	assert_true(upstreams->items[number].wanted && upstreams->items[number].disabled);
 	assert_int_equal(upstreams->items[number].connections, 1);
 	/* One without connections is another one when it comes back. */
+	upstreams_set_disabled(upstreams, number, false, false);
 	upstreams_release(upstreams, number);
 	assert_int_equal(set_addresses(upstreams, 1, both + 1, &n_fresh), 0);
 	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
 	assert_int_equal(n_fresh, 1);
-	assert_false(upstreams->items[number].disabled);
+	upstreams_free(upstreams);
+}
+
+static void
+an_address_that_is_disabled_is_remembered(void **state)
+{
+	struct upstreams *upstreams = make_upstreams(UPSTREAM_ROUND_ROBIN, 0);
+	const char *const both[] = {"192.0.2.1:9000", "192.0.2.2:9000"};
+	static const char *const kept[] = {APP};
+	uint16_t number;
+	unsigned n_fresh;
+
+	(void)state;
+	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
+	number = find_server(upstreams, 0, APP, both[0]);
+	upstreams_set_disabled(upstreams, number, true, false);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(set_addresses(upstreams, 1, both + 1, &n_fresh), 0);
+		upstreams_keep_names(upstreams, 0, kept, 1);
+		assert_true(upstreams->items[number].in_use);
+		assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
+		assert_int_equal(n_fresh, 0);
+		assert_true(upstreams->items[number].disabled);
+		/* Also when its last connection ends meanwhile. */
+		upstreams_count(upstreams, number);
+		assert_int_equal(set_addresses(upstreams, 1, both + 1, &n_fresh), 0);
+		upstreams_release(upstreams, number);
+	}
+	/* Until it is enabled, */
+	upstreams_set_disabled(upstreams, number, false, false);
+	assert_false(upstreams->items[number].in_use);
+	/* its name is disabled, which is enough, */
+	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
+	number = find_server(upstreams, 0, APP, both[0]);
+	upstreams_set_disabled(upstreams, number, true, true);
+	assert_int_equal(set_addresses(upstreams, 1, both + 1, &n_fresh), 0);
+	assert_false(upstreams->items[number].in_use);
+	/* or the name is not configured any more. */
+	assert_int_equal(set_addresses(upstreams, 2, both, &n_fresh), 0);
+	number = find_server(upstreams, 0, APP, both[0]);
+	upstreams_set_disabled(upstreams, number, true, false);
+	upstreams_keep_names(upstreams, 0, NULL, 0);
+	assert_int_equal(upstreams->n_members[0], 0);
+	upstreams_free(upstreams);
+}
+
+static void
+a_name_without_an_address_has_a_place(void **state)
+{
+	struct upstreams *upstreams = make_upstreams(UPSTREAM_ROUND_ROBIN, 0);
+	const char *const one[] = {"192.0.2.1:9000"};
+	char text[UPSTREAM_LABEL_MAX];
+	unsigned n_fresh = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(
+			upstreams_await_address(upstreams, 0, APP, count_fresh, &n_fresh), 0);
+	assert_int_equal(n_fresh, 1);
+	assert_int_equal(upstreams->n_members[0], 1);
+	assert_true(upstreams->items[0].wanted && upstreams->items[0].unresolved);
+	assert_string_equal(upstream_format(&upstreams->items[0], text), "");
+	assert_string_equal(upstream_label(&upstreams->items[0], text), APP);
+	assert_true(upstream_is_called(&upstreams->items[0], "APP.example:9000"));
+	assert_int_equal(pick(upstreams), UPSTREAM_NONE);
+	assert_int_equal(set_addresses(upstreams, 1, one, &n_fresh), 0);
+	assert_int_equal(upstreams->n_members[0], 1);
+	assert_int_not_equal(pick(upstreams), UPSTREAM_NONE);
+	/* It has one now. */
+	assert_int_equal(upstreams_await_address(upstreams, 0, APP, count_fresh, &n_fresh), 0);
+	assert_int_equal(upstreams->n_members[0], 1);
 	upstreams_free(upstreams);
 }
 
@@ -386,6 +457,8 @@ main(void)
 		cmocka_unit_test(clients_that_fail_in_a_row_count_like_checks),
 		cmocka_unit_test(a_failure_among_successes_is_no_streak),
 		cmocka_unit_test(without_checks_no_server_is_down),
+		cmocka_unit_test(an_address_that_is_disabled_is_remembered),
+		cmocka_unit_test(a_name_without_an_address_has_a_place),
 		cmocka_unit_test(a_disabled_server_has_a_health_too),
 		cmocka_unit_test(good_names_are_read),
 		cmocka_unit_test(bad_names_are_refused_with_what_is_allowed),
