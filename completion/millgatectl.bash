@@ -26,19 +26,18 @@ _millgatectl_listeners()
 _millgatectl_servers()
 {
     _millgatectl_stats "$1" \
-        's/^upstreams\.[0-9]*\.\(name\|address\) \([]A-Za-z0-9_.:/@[-]*\)$/\2/p'
+        's/^upstreams\.[0-9]*\.\(name\|address\) \([]A-Za-z0-9_.:/@[-]*\)$/\2/p' | sort -u
 }
 
-# The current word, with what bash has cut off before it: a ":" ends a word.
-_millgatectl_whole_word()
+# Where the current word begins: bash ends a word at a ":".
+_millgatectl_word_start()
 {
-    local i=$COMP_CWORD whole=${COMP_WORDS[COMP_CWORD]}
+    local i=$COMP_CWORD
 
     while ((i > 1)) && [[ ${COMP_WORDS[i]} == :* || ${COMP_WORDS[i - 1]} == *: ]]; do
         ((i--))
-        whole=${COMP_WORDS[i]}$whole
     done
-    printf '%s' "$whole"
+    printf '%s' "$i"
 }
 
 _millgatectl_verbs()
@@ -94,8 +93,12 @@ _millgatectl()
             elif [[ $verb == upstream && $previous == upstream ]]; then
                 words='disable enable'
             elif [[ $verb == upstream ]]; then
-                words=$(_millgatectl_servers "$command")
-                whole=$(_millgatectl_whole_word)
+                i=$(_millgatectl_word_start)
+                if [[ ${COMP_WORDS[i - 1]} == @(disable|enable) ||
+                    ${COMP_WORDS[i - 2]} == --listener ]]; then
+                    words=$(_millgatectl_servers "$command")
+                    printf -v whole '%s' "${COMP_WORDS[@]:i:COMP_CWORD - i + 1}"
+                fi
             fi
             ;;
     esac

@@ -154,10 +154,13 @@ ctl_admin_try(const struct ctl *ctl, const struct ctl_call *call, struct ctl_ans
 	if (r < 0)
 		return explain_failure(ctl, r, error.text, reterr_error);
 	exit_code = judge_answer(ctl, call, &answer, reterr_error);
-	if (exit_code == CTL_EXIT_OK)
+	if (exit_code == CTL_EXIT_OK) {
 		*ret_answer = answer;
-	else
-		ctl_answer_done(&answer);
+		return CTL_EXIT_OK;
+	}
+	if (ctl->json && json_is_object(answer.json))
+		ctl_print_json(ctl, &answer);
+	ctl_answer_done(&answer);
 	return exit_code;
 }
 

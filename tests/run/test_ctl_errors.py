@@ -262,6 +262,15 @@ def test_an_error_that_is_no_json_names_the_status(gateway):
     assert "status 404" in run(gateway, "stats", code=1)[1]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_error_is_json_too_if_that_is_wanted(gateway, options):
+    answer = {"error": "there is no server", "allowed": ["a", "b"]}
+    gateway.answers["POST", "/upstreams/enable"] = (404, json.dumps(answer).encode())
+    out, err = run(gateway, *options, "upstream", "enable", "nope", code=1)
+    assert "there is no server" in err
+    assert (json.loads(out) == answer) if options else (out == "")
+
+
 ESCAPED_VERBS = [
     "status",
     "stats",

@@ -258,7 +258,9 @@ def complete(gateway, *words, command="millgatectl"):
         check=True,
     )
     assert result.stderr == ""
-    return set(result.stdout.split())
+    words = result.stdout.split()
+    assert len(words) == len(set(words))
+    return set(words)
 
 
 def test_completion_of_verbs():
@@ -309,6 +311,8 @@ def test_completion_of_servers(gateway):
     servers = {"app.example:9000", "192.0.2.1:9000", "[2001:db8::1]:9000", "unix:/run/app.sock"}
     assert complete(gateway, "upstream", "disable", "") == servers
     assert complete(gateway, "upstream", "disable", "ap") == {"app.example:9000"}
+    assert complete(gateway, "upstream", "disable", "--listener", "x", "ap") == {"app.example:9000"}
+    assert complete(gateway, "upstream", "disable", "unix", ":", "/run/app.sock", "") == set()
     assert complete(gateway, "upstream", "disable", "x", "--listener", "pu") == {"public"}
     assert complete(None, "upstream", "disable", "") == set()
 
