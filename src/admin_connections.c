@@ -55,15 +55,16 @@ static json_t *
 admin_json_server(const struct supervisor *supervisor, const struct control_details *details)
 {
 	const struct upstream *upstream;
-	char address[UPSTREAM_ADDRESS_TEXT_MAX];
+	char address[UPSTREAM_ADDRESS_TEXT_MAX], local[ADDR_TEXT_MAX];
 
 	if (details->server >= UPSTREAM_MAX)
 		return json_null();
 	upstream = &supervisor->upstreams->items[details->server];
 	if (!upstream->in_use)
 		return json_null();
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I}", "server", upstream->name, "address",
-		upstream_format(upstream, address), "state",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I}", "server", upstream->name,
+		"address", upstream_format(upstream, address), "local",
+		addr_format(&details->server_local, local), "state",
 		details->server_state == CONN_CONNECTING ? "connecting" : "open", "bytes_received",
 		admin_json_known(details->server_bytes_received), "bytes_sent",
 		admin_json_known(details->server_bytes_sent), "rtt_seconds",

@@ -113,6 +113,8 @@ struct control_details {
 	uint8_t pad2[5];
 	uint64_t server_bytes_received, server_bytes_sent, server_rtt_usec; /* or CONTROL_UNKNOWN */
 	uint64_t server_queued_bytes;
+	struct addr server_local; /* our end of it */
+	uint8_t pad3[4];
 };
 
 /* A checked message; points into the caller's buffer. */

@@ -30,6 +30,17 @@ worker_query_kernel(int fd)
 	};
 }
 
+static struct addr
+worker_query_local(int fd)
+{
+	struct sockaddr_storage name;
+	socklen_t length = sizeof(name);
+
+	if (getsockname(fd, (struct sockaddr *)&name, &length) < 0)
+		return (struct addr){.family = ADDR_NONE};
+	return addr_from_sockaddr((const struct sockaddr *)&name, length);
+}
+
 static void
 worker_query_server(struct conns *conns, const struct conn *conn, struct control_details *details)
 {
@@ -46,6 +57,7 @@ worker_query_server(struct conns *conns, const struct conn *conn, struct control
 	details->server_bytes_sent = side.bytes_sent;
 	details->server_rtt_usec = side.rtt_usec;
 	details->server_queued_bytes = conn_queued_bytes(other);
+	details->server_local = worker_query_local(conn_fd(conns, other));
 }
 
 static uint64_t

@@ -149,10 +149,11 @@ def test_both_sides_of_a_connection(gateway, servers):
         item = one.connection_of(client)
         upstream = item["upstream"]
         assert set(upstream) == {
-            *("server", "address", "state", "bytes_received", "bytes_sent", "rtt_seconds"),
-            "queued_bytes",
+            *("server", "address", "local", "state", "bytes_received", "bytes_sent"),
+            *("rtt_seconds", "queued_bytes"),
         }
         assert (upstream["server"], upstream["address"]) == (server.name, server.name)
+        assert upstream["local"] == "%s:%d" % server.clients[-1].getpeername()
         assert (item["state"], upstream["state"]) == ("open", "open")
         assert upstream["bytes_sent"] == 5 and upstream["queued_bytes"] == 0
         assert upstream["bytes_received"] == 5 + len(server.name) + 1
