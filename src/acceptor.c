@@ -214,7 +214,7 @@ acceptor_refuse(struct acceptor *acceptor, unsigned listener, int fd, const stru
 	(void)close(fd);
 	metrics_add(acceptor_metric(acceptor, METRIC_REFUSED), 1);
 	metrics_add(acceptor_listener_metric(acceptor, listener, LISTENER_METRIC_REFUSED), 1);
-	acceptor->refused(acceptor->context, reason);
+	acceptor->refused(acceptor->context, listener, reason);
 	if (log_limit_pass(&acceptor->refuse_log, now_usec, &dropped)) {
 		struct log_context context = {
 			.listener = acceptor_conf(acceptor, listener)->name,

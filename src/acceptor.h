@@ -76,7 +76,7 @@ struct acceptor {
 	struct rlimit limit; /* of descriptors, for everything but accepting */
 	struct log_limit pause_log, refuse_log;
 	/* A connection was refused. */
-	void (*refused)(void *context, enum close_reason reason);
+	void (*refused)(void *context, unsigned listener, enum close_reason reason);
 	void *context;
 };
 

@@ -66,6 +66,20 @@ admin_json_closed(const struct supervisor *supervisor)
 	return map;
 }
 
+/* Only reasons that there were. */
+static json_t *
+admin_json_listener_closed(const struct supervisor *supervisor, unsigned listener)
+{
+	const uint64_t *closed = supervisor->metrics->slots[0].listener_closed[listener];
+	json_t *map = json_object();
+
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		if (metrics_read(&closed[i]) > 0)
+			json_object_set_new(map, close_reason_info(i)->name,
+				json_integer((json_int_t)metrics_read(&closed[i])));
+	return map;
+}
+
 static json_t *
 admin_json_limits(const struct supervisor *supervisor)
 {
@@ -99,10 +113,11 @@ admin_json_listener(const struct supervisor *supervisor, unsigned index)
 		if (supervisor->listeners.sockets[i].listener == index)
 			json_array_append_new(
 				addresses, json_string(supervisor->listeners.sockets[i].address));
-	map = json_pack("{s:s, s:o, s:I, s:s}", "service", conf_service_name(listener, service),
-		"addresses", addresses, "connections_limit",
+	map = json_pack("{s:s, s:o, s:I, s:s, s:o}", "service",
+		conf_service_name(listener, service), "addresses", addresses, "connections_limit",
 		(json_int_t)listener->limit_connections, "state",
-		admin_listener_state(supervisor, index));
+		admin_listener_state(supervisor, index), "closed",
+		admin_json_listener_closed(supervisor, index));
 	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
 		json_object_set_new(map, listener_metric_info(i)->name,
 			json_integer(
@@ -240,6 +255,27 @@ admin_print_reasons(FILE *out, const struct supervisor *supervisor)
 }
 
 static void
+admin_print_listener_reasons(FILE *out, const struct supervisor *supervisor)
+{
+	const struct metric_info *info = split_metric_info(SPLIT_METRIC_LISTENER_CLOSED);
+
+	admin_print_family(out, "", info);
+	for (unsigned n = 0; n < supervisor->conf->n_listeners; n++)
+		for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
+			const struct close_reason_info *reason = close_reason_info(i);
+			uint64_t count =
+				metrics_read(&supervisor->metrics->slots[0].listener_closed[n][i]);
+
+			if (count > 0)
+				fprintf(out,
+					"millgate_%s{listener=\"%s\",reason=\"%s\",class=\"%s\"} "
+					"%" PRIu64 "\n",
+					info->name, supervisor->conf->listeners[n].name,
+					reason->name, close_class_name(reason->class), count);
+		}
+}
+
+static void
 admin_print_workers(FILE *out, const struct supervisor *supervisor)
 {
 	const struct metric_info *info = split_metric_info(SPLIT_METRIC_WORKER_CONNECTIONS);
@@ -264,6 +300,7 @@ admin_print_metrics(FILE *out, const struct supervisor *supervisor)
 		admin_print_listener_metric(out, supervisor, i);
 	admin_print_upstreams(out, supervisor);
 	admin_print_reasons(out, supervisor);
+	admin_print_listener_reasons(out, supervisor);
 	admin_print_workers(out, supervisor);
 }
 

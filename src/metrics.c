@@ -105,6 +105,14 @@ metrics_listener_sum(const struct metrics *metrics, unsigned listener, enum list
 	return sum;
 }
 
+void
+metrics_count_closed(struct metrics_slot *slot, unsigned listener, enum close_reason reason)
+{
+	assert(listener < METRICS_LISTENERS_MAX && reason < CLOSE_REASON_COUNT);
+	metrics_add(&slot->closed[reason], 1);
+	metrics_add(&slot->listener_closed[listener][reason], 1);
+}
+
 uint64_t
 metrics_upstream_sum(const struct metrics *metrics, unsigned upstream, enum upstream_metric metric)
 {

@@ -89,6 +89,8 @@ struct metrics_slot {
 	uint64_t listener[METRICS_LISTENERS_MAX][LISTENER_METRIC_COUNT];
 	uint64_t upstream[METRICS_UPSTREAMS_MAX][UPSTREAM_METRIC_COUNT];
 	uint64_t closed[CLOSE_REASON_COUNT]; /* and refused; the supervisor counts them */
+	/* The same, without those that a restart could not keep. */
+	uint64_t listener_closed[METRICS_LISTENERS_MAX][CLOSE_REASON_COUNT];
 	/* Monotonic: when this worker last showed that it lives, and gave up parked connections. */
 	uint64_t tick_usec, retracted_usec;
 } __attribute__((aligned(4096)));
@@ -121,6 +123,9 @@ metrics_add(uint64_t *field, uint64_t n)
 {
 	metrics_write(field, metrics_read(field) + n);
 }
+
+/* One more that was closed or refused, for this reason; `slot` is the supervisor's. */
+void metrics_count_closed(struct metrics_slot *slot, unsigned listener, enum close_reason reason);
 
 uint64_t metrics_sum(const struct metrics *metrics, enum metric metric);
 uint64_t metrics_listener_sum(

@@ -23,11 +23,25 @@ park_facts_value(const json_t *json)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
+/* Reasons that there were none of are left out. */
+static json_t *
+park_facts_closed(const uint64_t closed[CLOSE_REASON_COUNT])
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		if (metrics_read(&closed[i]) > 0)
+			json_object_set_new(object, close_reason_info(i)->name,
+				park_facts_number(metrics_read(&closed[i])));
+	return object;
+}
+
 static json_t *
 park_facts_listener_counters(const struct metrics_slot *slot, unsigned listener)
 {
 	json_t *object = json_object();
 
+	json_object_set_new(object, "closed", park_facts_closed(slot->listener_closed[listener]));
 	for (unsigned i = 0; i < LISTENER_METRIC_COUNT; i++)
 		if (listener_metric_info(i)->kind == METRIC_KIND_COUNTER)
 			json_object_set_new(object, listener_metric_info(i)->name,
@@ -98,21 +112,17 @@ park_facts_counters(const struct park_writer *writer, unsigned slot_number)
 {
 	const struct conf *conf = writer->conf;
 	const struct metrics_slot *slot = &writer->metrics->slots[slot_number];
-	json_t *object = json_object(), *counters = json_object(), *closed = json_object(),
-	       *listeners = json_object();
+	json_t *object = json_object(), *counters = json_object(), *listeners = json_object();
 
 	for (unsigned i = 0; i < METRIC_COUNT; i++)
 		if (metric_info(i)->kind == METRIC_KIND_COUNTER)
 			json_object_set_new(counters, metric_info(i)->name,
 				park_facts_number(metrics_read(&slot->value[i])));
-	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
-		json_object_set_new(closed, close_reason_info(i)->name,
-			park_facts_number(metrics_read(&slot->closed[i])));
 	for (unsigned i = 0; i < conf->n_listeners; i++)
 		json_object_set_new(
 			listeners, conf->listeners[i].name, park_facts_listener_counters(slot, i));
 	json_object_set_new(object, "counters", counters);
-	json_object_set_new(object, "closed", closed);
+	json_object_set_new(object, "closed", park_facts_closed(slot->closed));
 	json_object_set_new(object, "listeners", listeners);
 	json_object_set_new(
 		object, "upstreams", park_facts_servers_counters(writer->upstreams, slot));
@@ -299,24 +309,31 @@ park_facts_add_servers(
 	}
 }
 
+static void
+park_facts_add_closed(uint64_t closed[CLOSE_REASON_COUNT], const json_t *object)
+{
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		park_facts_add(&closed[i], object, close_reason_info(i)->name);
+}
+
 /* `all` as park_facts_counters() makes it; NULL: none. */
 static void
 park_facts_add_all(const struct park_facts *facts, const json_t *all, const struct conf *conf,
 	struct metrics_slot *slot)
 {
 	const json_t *counters = json_object_get(all, "counters");
-	const json_t *closed = json_object_get(all, "closed");
 	const json_t *listeners = json_object_get(all, "listeners");
 
 	for (unsigned i = 0; i < METRIC_COUNT; i++)
 		if (metric_info(i)->kind == METRIC_KIND_COUNTER)
 			park_facts_add(&slot->value[i], counters, metric_info(i)->name);
-	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
-		park_facts_add(&slot->closed[i], closed, close_reason_info(i)->name);
+	park_facts_add_closed(slot->closed, json_object_get(all, "closed"));
 	park_facts_add_servers(facts, json_object_get(all, "upstreams"), slot);
 	for (unsigned i = 0; i < conf->n_listeners; i++) {
 		const json_t *listener = json_object_get(listeners, conf->listeners[i].name);
 
+		park_facts_add_closed(
+			slot->listener_closed[i], json_object_get(listener, "closed"));
 		for (unsigned n = 0; n < LISTENER_METRIC_COUNT; n++)
 			if (listener_metric_info(n)->kind == METRIC_KIND_COUNTER)
 				park_facts_add(&slot->listener[i][n], listener,

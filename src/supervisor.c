@@ -42,7 +42,7 @@ supervisor_count_closed(struct supervisor *supervisor, uint64_t id,
 	const struct roster_entry *entry, enum close_reason reason)
 {
 	supervisor_log_closed(supervisor, id, entry, reason);
-	metrics_add(&supervisor->metrics->slots[0].closed[reason], 1);
+	metrics_count_closed(&supervisor->metrics->slots[0], entry->listener, reason);
 	metrics_add(&supervisor->metrics->slots[0].value[METRIC_CLOSED], 1);
 }
 
@@ -181,11 +181,11 @@ supervisor_on_room(void *context)
 }
 
 void
-supervisor_on_refused(void *context, enum close_reason reason)
+supervisor_on_refused(void *context, unsigned listener, enum close_reason reason)
 {
 	struct supervisor *supervisor = context;
 
-	metrics_add(&supervisor->metrics->slots[0].closed[reason], 1);
+	metrics_count_closed(&supervisor->metrics->slots[0], listener, reason);
 }
 
 void

@@ -9,7 +9,7 @@ void supervisor_on_message(
 	void *context, struct crew_member *member, const struct control_message *message);
 void supervisor_on_lost(void *context, struct crew_member *member);
 void supervisor_on_room(void *context);
-void supervisor_on_refused(void *context, enum close_reason reason);
+void supervisor_on_refused(void *context, unsigned listener, enum close_reason reason);
 
 /* A connection is gone, for whatever reason: the one place where it leaves all counts. CLOSE_NONE: it
  * was counted as closed before. */

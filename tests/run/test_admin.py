@@ -1,5 +1,6 @@
 """The admin interface: each route, what it takes, what it refuses, and that its numbers agree."""
 
+import collections
 import json
 import re
 import shutil
@@ -407,6 +408,10 @@ def check_invariants(stats):
     assert metrics["connections_refused_total"] == refused_count
     assert sum(worker["connections"] for worker in stats["workers"]) == current
     assert sum(listener["connections"] for listener in listeners) == current
+    by_reason = collections.Counter()
+    for listener in listeners:
+        by_reason.update(listener["closed"])
+    assert by_reason == {name: count for name, count in stats["closed"].items() if count}
     accepted = sum(listener["accepted_total"] for listener in listeners)
     assert accepted == metrics["connections_accepted_total"]
     assert sum(listener["refused_total"] for listener in listeners) == refused_count

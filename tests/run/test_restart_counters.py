@@ -141,3 +141,32 @@ def test_who_is_in_the_file_of_a_process_before_the_last(keeper, what):
     told = re.findall(r"(\d+) parked connections were not passed on", gateway.log())
     assert sum(map(int, told)) == lost
     assert sum(not is_closed(client, 0.1) for client in clients) == 10 - closed - lost
+
+
+def test_reasons_of_each_listener(keeper):
+    one = keeper("busy", "quiet")
+    settings = config(2)
+    settings["listeners"] = {
+        "busy": {"service": "echo", "limits": {"connections": 5}},
+        "quiet": {"service": "hold"},
+    }
+    gateway = one.start(settings)
+    clients = [connect(one.addresses["busy"]) for _ in range(5)]
+    with connect(one.addresses["quiet"]):
+        gateway.wait_connections(6)
+        assert is_closed(connect(one.addresses["busy"]))
+        for client in clients[:2]:
+            client.close()
+        gateway.wait_closed("client_closed", 2)
+        wanted = {"client_closed": 2, "refused_listener": 1}
+        for _ in range(3):
+            assert gateway.listener("busy")["closed"] == wanted
+            assert gateway.listener("quiet")["closed"] == {}
+            one.restart()
+            gateway.wait_connections(4)
+        text = gateway.request("GET", "/metrics")[2].decode()
+    label = 'listener="busy",reason="client_closed",class="normal"'
+    assert f"millgate_listener_closed_total{{{label}}} 2\n" in text
+    assert 'listener_closed_total{listener="quiet"' not in text
+    gateway.wait_closed("client_closed", 3)
+    assert gateway.listener("quiet")["closed"] == {"client_closed": 1}
