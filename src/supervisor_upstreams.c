@@ -123,6 +123,27 @@ supervisor_add_upstream_problems(const struct supervisor *supervisor, json_t *li
 	}
 }
 
+/* Servers of a family that the sources of their listener have nothing of. */
+static void
+supervisor_add_family_warnings(const struct supervisor *supervisor, json_t *list)
+{
+	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
+		const struct upstream *upstream = &supervisor->upstreams->items[i];
+		const struct upstream_sources *sources =
+			&supervisor->upstream_watch.check.policies[upstream->listener].sources;
+		char server[UPSTREAM_LABEL_MAX];
+
+		if (upstream->in_use && upstream->wanted && !upstream->unresolved &&
+			!upstream_sources_suit(sources, &upstream->address))
+			json_array_append_new(list,
+				json_sprintf("listener %s: connections to %s come from an address "
+					     "of the kernel's choice: upstream.source_addresses "
+					     "has none of its family",
+					supervisor_listener_name(supervisor, upstream),
+					upstream_label(upstream, server)));
+	}
+}
+
 /* Addresses that connections to servers cannot come from. */
 static void
 supervisor_add_source_warnings(const struct supervisor *supervisor, json_t *list)
@@ -190,6 +211,7 @@ supervisor_add_upstream_warnings(const struct supervisor *supervisor, json_t *li
 				n_down - SERVER_WARNINGS_MAX));
 	supervisor_add_name_warnings(supervisor, list);
 	supervisor_add_source_warnings(supervisor, list);
+	supervisor_add_family_warnings(supervisor, list);
 }
 
 void

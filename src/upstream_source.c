@@ -136,6 +136,16 @@ upstream_sources_connect(const struct upstream_sources *sources, uint64_t spread
 	return chosen ? r : upstream_source_connect_within(sources, spread, fd, server);
 }
 
+bool
+upstream_sources_suit(const struct upstream_sources *sources, const struct upstream_address *server)
+{
+	bool suits = sources->n == 0 || server->sa.ss_family == AF_UNIX;
+
+	for (size_t i = 0; i < sources->n && !suits; i++)
+		suits = sources->items[i].sa.ss_family == server->sa.ss_family;
+	return suits;
+}
+
 int
 upstream_source_try(const char *text)
 {

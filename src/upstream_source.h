@@ -6,6 +6,7 @@
 #ifndef MILLGATE_UPSTREAM_SOURCE_H
 #define MILLGATE_UPSTREAM_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,11 @@ void upstream_sources_done(struct upstream_sources *sources);
  */
 int upstream_sources_connect(const struct upstream_sources *sources, uint64_t spread, int fd,
 	const struct upstream_address *server) MG_MUST_CHECK;
+
+/* Would one of the sources be used for this server, if there are any? Not so if none is of its family;
+ * a Unix socket's server needs none. */
+bool upstream_sources_suit(
+	const struct upstream_sources *sources, const struct upstream_address *server);
 
 /* Can connections come from this address, which is of a configuration that was checked? -errno of
  * bind(2): EADDRNOTAVAIL if it is none of this machine. */

@@ -220,6 +220,14 @@ def test_connections_come_from_the_addresses_of_the_pool(gateway, scripted):
     wait_for(lambda: sources(1), {"127.0.0.1"})
 
 
+def test_a_pool_without_an_address_of_a_servers_family_is_told_of(gateway, scripted):
+    four, six = scripted(), "[::1]:9"
+    one = gateway(relay(four, six, source_addresses=["::1"], health={"interval": 0}))
+    text = f"connections to {four.target} come from an address of the kernel's choice"
+    found = [warning for warning in one.admin("GET", "/health")[1]["warnings"] if "choice" in warning]
+    assert len(found) == 1 and found[0].startswith(f"listener relay: {text}")
+
+
 def test_checks_come_from_the_addresses_of_the_pool(gateway, scripted):
     server = scripted()
     one = gateway(relay(server, source_addresses=["127.0.0.5"], health=QUICK))
