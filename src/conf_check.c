@@ -43,12 +43,12 @@ conf_check_fail(struct conf_draft *draft, const struct conf_part *part, const ch
 }
 
 void
-conf_check_fail_text(
-	struct conf_draft *draft, const struct conf_part *part, const char *path, const char *text)
+conf_check_fail_element(struct conf_draft *draft, const struct conf_part *part, const char *path,
+	size_t index, const char *text)
 {
-	char full[CONF_PREFIX_MAX + CONF_KEY_PATH_MAX];
+	char full[CONF_PREFIX_MAX + CONF_KEY_PATH_MAX + 24];
 
-	snprintf(full, sizeof(full), "%s%s", part->prefix, path);
+	snprintf(full, sizeof(full), "%s%s[%zu]", part->prefix, path, index);
 	conf_report_add(&draft->report, full, "%s", text);
 }
 

@@ -17,9 +17,9 @@ bool conf_check_is_good(const struct conf_part *part, const char *a, const char 
 void conf_check_fail(struct conf_draft *draft, const struct conf_part *part, const char *path,
 	const char *message);
 
-/* "PATH: TEXT", about one text of a list. */
-void conf_check_fail_text(
-	struct conf_draft *draft, const struct conf_part *part, const char *path, const char *text);
+/* "PATH[INDEX]: TEXT", about one text of a list. */
+void conf_check_fail_element(struct conf_draft *draft, const struct conf_part *part,
+	const char *path, size_t index, const char *text);
 
 /* The keys of WebSocket listeners, and that nobody else has them. */
 void conf_check_websocket(struct conf_draft *draft, const struct conf_part *part);

@@ -36,16 +36,18 @@ static void
 conf_check_server_twice(struct conf_draft *draft, const struct conf_part *part,
 	const struct conf_texts *servers, size_t index, const struct upstream_name *name)
 {
-	char text[2 * UPSTREAM_NAME_MAX + 64];
+	char text[2 * UPSTREAM_NAME_MAX + 128];
 	struct upstream_name other;
 
 	for (size_t i = 0; i < index; i++) {
 		if (upstream_parse_name(servers->items[i], &other, NULL) < 0 ||
 			!conf_check_is_same_server(name, &other))
 			continue;
-		snprintf(text, sizeof(text), "found \"%s\" and \"%s\", allowed is each server once",
-			servers->items[i], servers->items[index]);
-		conf_check_fail_text(draft, part, CONF_SERVERS, text);
+		snprintf(text, sizeof(text),
+			"found \"%s\", allowed is each server once (" CONF_SERVERS
+			"[%zu] is \"%s\")",
+			servers->items[index], i, servers->items[i]);
+		conf_check_fail_element(draft, part, CONF_SERVERS, index, text);
 		return;
 	}
 }
@@ -63,11 +65,11 @@ conf_check_is_any(const struct upstream_address *address)
 
 /* A listener that is its own server makes of one client as many as there may be. */
 static void
-conf_check_loop(struct conf_draft *draft, const struct conf_part *part, const char *text,
+conf_check_loop(struct conf_draft *draft, const struct conf_part *part, size_t index,
 	const struct upstream_address *server)
 {
 	const struct conf_listener *listener = part->structure;
-	char message[2 * UPSTREAM_NAME_MAX + 64];
+	char message[2 * UPSTREAM_NAME_MAX + 128];
 	struct upstream_name own;
 	in_port_t port =
 		((const struct sockaddr_in *)&server->sa)->sin_port; /* as in sockaddr_in6 */
@@ -81,8 +83,8 @@ conf_check_loop(struct conf_draft *draft, const struct conf_part *part, const ch
 		return;
 	snprintf(message, sizeof(message),
 		"found \"%s\", allowed are others than the listener itself (address is \"%s\")",
-		text, listener->address);
-	conf_check_fail_text(draft, part, CONF_SERVERS, message);
+		listener->upstream_servers.items[index], listener->address);
+	conf_check_fail_element(draft, part, CONF_SERVERS, index, message);
 }
 
 static void
@@ -95,10 +97,10 @@ conf_check_server_texts(struct conf_draft *draft, const struct conf_part *part)
 
 	for (size_t i = 0; i < servers->n; i++)
 		if (upstream_parse_name(servers->items[i], &name, &error) < 0) {
-			conf_check_fail_text(draft, part, CONF_SERVERS, error.text);
+			conf_check_fail_element(draft, part, CONF_SERVERS, i, error.text);
 		} else {
 			conf_check_server_twice(draft, part, servers, i, &name);
-			conf_check_loop(draft, part, servers->items[i], &name.address);
+			conf_check_loop(draft, part, i, &name.address);
 		}
 }
 
@@ -112,7 +114,7 @@ conf_check_sources(struct conf_draft *draft, const struct conf_part *part)
 
 	for (size_t i = 0; i < sources->n; i++)
 		if (upstream_parse_source(sources->items[i], &address, &error) < 0)
-			conf_check_fail_text(draft, part, CONF_SOURCES, error.text);
+			conf_check_fail_element(draft, part, CONF_SOURCES, i, error.text);
 }
 
 /* Blames the one that was given; the timeout if both were, or neither. */
@@ -182,8 +184,8 @@ conf_check_nameservers(struct conf_draft *draft)
 
 	for (size_t i = 0; i < nameservers->n; i++)
 		if (upstream_parse_nameserver(nameservers->items[i], &address, &error) < 0)
-			conf_check_fail_text(
-				draft, &draft->global, "resolver.nameservers", error.text);
+			conf_check_fail_element(
+				draft, &draft->global, "resolver.nameservers", i, error.text);
 }
 
 void

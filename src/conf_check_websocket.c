@@ -65,7 +65,7 @@ conf_check_patterns(struct conf_draft *draft, const struct conf_part *part)
 				continue;
 			snprintf(message, sizeof(message), "found \"%s\", allowed are %s",
 				texts->items[k], LISTS[i].allowed);
-			conf_check_fail_text(draft, part, LISTS[i].path, message);
+			conf_check_fail_element(draft, part, LISTS[i].path, k, message);
 		}
 	}
 }

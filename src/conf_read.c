@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "conf_field.h"
+#include "conf_texts.h"
 #include "conf_value.h"
 
 #define CONF_READ_LISTENERS "listeners"
@@ -117,7 +118,7 @@ conf_read_unknown(
 
 /* Every element of a list that is wrong, with its index; false if one is. */
 static bool
-conf_read_check_ranges(
+conf_read_check_list(
 	struct conf_draft *draft, struct conf_part *part, const struct conf_key *key, json_t *array)
 {
 	char path[CONF_KEY_PATH_MAX];
@@ -128,7 +129,9 @@ conf_read_check_ranges(
 	bool good = true;
 
 	json_array_foreach(array, i, element) {
-		if (conf_value_parse_range(element, &range, &error) == 0)
+		if ((key->type == CONF_TYPE_TEXTS
+				    ? conf_texts_check(element, &error)
+				    : conf_value_parse_range(element, &range, &error)) == 0)
 			continue;
 		snprintf(path, sizeof(path), "%s[%zu]", key->path, i);
 		conf_read_fail(draft, part, path, error.text);
@@ -164,8 +167,9 @@ static bool
 conf_read_check_elements(
 	struct conf_draft *draft, struct conf_part *part, const struct conf_key *key, json_t *json)
 {
-	if (key->type == CONF_TYPE_CIDRS && json_array_size(json) <= key->max)
-		return conf_read_check_ranges(draft, part, key, json);
+	if ((key->type == CONF_TYPE_CIDRS || key->type == CONF_TYPE_TEXTS) &&
+		json_array_size(json) <= key->max)
+		return conf_read_check_list(draft, part, key, json);
 	if (key->type == CONF_TYPE_SYSCTLS && json_object_size(json) <= key->max)
 		return conf_read_check_sysctls(draft, part, key, json);
 	return true;

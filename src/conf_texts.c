@@ -29,14 +29,32 @@ conf_texts_copy(const struct conf_texts *from, struct conf_texts *ret_texts)
 }
 
 static bool
-conf_text_is_allowed(const char *text)
+conf_text_is_visible(const char *text, size_t length)
 {
-	size_t length = text ? strlen(text) : 0;
-
 	for (size_t i = 0; i < length; i++)
 		if (text[i] <= ' ' || text[i] > '~' || text[i] == ',')
 			return false;
-	return length > 0 && length <= CONF_TEXT_MAX;
+	return true;
+}
+
+int
+conf_texts_check(const json_t *element, struct mg_error *reterr_error)
+{
+	const char *text = json_string_value(element);
+	size_t length = json_string_length(element);
+	char found[CONF_VALUE_SHOW_MAX];
+
+	if (!text)
+		return mg_error_set(reterr_error, -EINVAL, "found %s, allowed are texts",
+			conf_value_show(element, found));
+	if (!conf_text_is_visible(text, length))
+		return mg_error_set(reterr_error, -EINVAL,
+			"found %s, allowed are visible ASCII characters but the comma",
+			conf_value_show(element, found));
+	if (length == 0 || length > CONF_TEXT_MAX)
+		return mg_error_set(reterr_error, -EINVAL,
+			"found a text of %zu bytes, allowed are 1 to %d", length, CONF_TEXT_MAX);
+	return 0;
 }
 
 int
@@ -49,9 +67,8 @@ conf_texts_from_json(const json_t *json, struct conf_texts *ret_texts)
 	if (!borrowed.items)
 		return -ENOMEM;
 	for (size_t i = 0; i < borrowed.n && r == 0; i++) {
-		borrowed.items[i] = conf_value_text(json_array_get(json, i));
-		if (!conf_text_is_allowed(borrowed.items[i]))
-			r = -EINVAL;
+		r = conf_texts_check(json_array_get(json, i), NULL);
+		borrowed.items[i] = json_string_value(json_array_get(json, i));
 	}
 	if (r == 0)
 		r = conf_texts_copy(&borrowed, ret_texts);

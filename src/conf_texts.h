@@ -18,6 +18,8 @@
 
 /* Copies the texts. -ENOMEM. */
 int conf_texts_copy(const struct conf_texts *from, struct conf_texts *ret_texts) MG_MUST_CHECK;
+/* One text of a list as the file has it. -EINVAL with "found X, allowed are Y". */
+int conf_texts_check(const json_t *element, struct mg_error *reterr_error) MG_MUST_CHECK;
 /* A list as the file has it. -EINVAL: it is none, or one of its texts is not allowed. -ENOMEM. */
 int conf_texts_from_json(const json_t *json, struct conf_texts *ret_texts) MG_MUST_CHECK;
 /* NULL: no memory. */

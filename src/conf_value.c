@@ -409,8 +409,13 @@ conf_value_parse_texts(const struct conf_key *key, const json_t *json, struct co
 	struct mg_error *reterr_error)
 {
 	size_t n = json_array_size(json);
-	int r = n < key->min || n > key->max ? -EINVAL : conf_texts_from_json(json, ret_texts);
+	int r;
 
+	if (n > key->max)
+		return mg_error_set(reterr_error, -EINVAL,
+			"found %zu %s, allowed are lists of at most %" PRIu64, n, key->unit,
+			key->max);
+	r = n < key->min ? -EINVAL : conf_texts_from_json(json, ret_texts);
 	if (r == -ENOMEM)
 		return mg_error_set(reterr_error, -ENOMEM, "no memory");
 	return r < 0 ? conf_value_fail(key, json, "", reterr_error) : 0;

@@ -24,7 +24,7 @@ STRUCTURAL = [
     *("nul-in-key", "nul-in-texts", "odd-keys", "out-of-range", "ranges", "schema-not-text"),
     *("sizes", "sysctls", "sysctls-not-an-object", "too-many-listeners", "too-many-ranges"),
     *("too-many-sysctls", "unknown-keys", "unknown-listeners"),
-    *("words", "wrong-types"),
+    *("lists-of-texts", "words", "wrong-types"),
 ]
 
 TABLES = {

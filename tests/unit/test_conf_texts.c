@@ -78,6 +78,36 @@ test_what_no_header_field_could_hold_is_refused(void **state)
 }
 
 static void
+assert_message(const char *text, const char *expected)
+{
+	json_t *json = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	struct mg_error error;
+
+	assert_non_null(json);
+	assert_int_equal(conf_texts_check(json, &error), -EINVAL);
+	assert_string_equal(error.text, expected);
+	json_decref(json);
+}
+
+static void
+test_each_fault_of_a_text_has_a_message_of_its_own(void **state)
+{
+	static const char visible[] = "allowed are visible ASCII characters but the comma";
+	char text[512], message[256];
+
+	(void)state;
+	assert_message("1", "found 1, allowed are texts");
+	assert_message("[\"a\"]", "found [\"a\"], allowed are texts");
+	assert_message("\"\"", "found a text of 0 bytes, allowed are 1 to 255");
+	snprintf(text, sizeof(text), "\"%0256d\"", 0);
+	assert_message(text, "found a text of 256 bytes, allowed are 1 to 255");
+	snprintf(message, sizeof(message), "found \"a b\", %s", visible);
+	assert_message("\"a b\"", message);
+	snprintf(message, sizeof(message), "found \"a\\u0000\", %s", visible);
+	assert_message("\"a\\u0000\"", message);
+}
+
+static void
 test_a_text_has_255_bytes_at_most(void **state)
 {
 	struct conf_texts texts;
@@ -120,6 +150,7 @@ main(void)
 		cmocka_unit_test(test_a_list_is_read_and_printed),
 		cmocka_unit_test(test_an_empty_list_is_a_list),
 		cmocka_unit_test(test_what_no_header_field_could_hold_is_refused),
+		cmocka_unit_test(test_each_fault_of_a_text_has_a_message_of_its_own),
 		cmocka_unit_test(test_a_text_has_255_bytes_at_most),
 		cmocka_unit_test(test_copies_are_equal_and_of_their_own),
 	};
