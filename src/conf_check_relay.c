@@ -63,6 +63,22 @@ conf_check_is_any(const struct upstream_address *address)
 							  IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
 }
 
+/* Would who connects to one of these get to the other? To connect to the unspecified address is to
+ * connect to loopback, and to listen on it is to listen on loopback too. */
+static bool
+conf_check_meets(const struct upstream_address *a, const struct upstream_address *b)
+{
+	const struct sockaddr_in *in_a = (const struct sockaddr_in *)&a->sa;
+	const struct sockaddr_in *in_b = (const struct sockaddr_in *)&b->sa;
+	bool any_a = conf_check_is_any(a), any_b = conf_check_is_any(b);
+
+	if (upstream_address_equal(a, b))
+		return true;
+	/* Neither is a Unix socket then; sin6_port is where sin_port is. */
+	return (any_a || any_b) && (any_a || upstream_address_is_loopback(a)) &&
+	       (any_b || upstream_address_is_loopback(b)) && in_a->sin_port == in_b->sin_port;
+}
+
 /* A listener that is its own server makes of one client as many as there may be. */
 static void
 conf_check_loop(struct conf_draft *draft, const struct conf_part *part, size_t index,
@@ -71,15 +87,9 @@ conf_check_loop(struct conf_draft *draft, const struct conf_part *part, size_t i
 	const struct conf_listener *listener = part->structure;
 	char message[2 * UPSTREAM_NAME_MAX + 128];
 	struct upstream_name own;
-	in_port_t port =
-		((const struct sockaddr_in *)&server->sa)->sin_port; /* as in sockaddr_in6 */
 
-	if (server->length == 0 || upstream_parse_name(listener->address, &own, NULL) < 0)
-		return;
-	if (!upstream_address_equal(server, &own.address) &&
-		!(conf_check_is_any(&own.address) &&
-			(conf_check_is_any(server) || upstream_address_is_loopback(server)) &&
-			((const struct sockaddr_in *)&own.address.sa)->sin_port == port))
+	if (server->length == 0 || upstream_parse_name(listener->address, &own, NULL) < 0 ||
+		!conf_check_meets(server, &own.address))
 		return;
 	snprintf(message, sizeof(message),
 		"found \"%s\", allowed are others than the listener itself (address is \"%s\")",
