@@ -23,6 +23,17 @@ conf_check_is_set(const struct conf_part *part, const char *path)
 	return (part->set & conf_scope_below(part->scope, path)) != 0;
 }
 
+static void
+conf_check_fail_twice(struct conf_draft *draft, const struct conf_part *part, const char *path,
+	const char *what, const struct conf_texts *texts, size_t first, size_t second)
+{
+	char text[2 * UPSTREAM_NAME_MAX + 128];
+
+	snprintf(text, sizeof(text), "found \"%s\", allowed is each %s once (%s[%zu] is \"%s\")",
+		texts->items[second], what, path, first, texts->items[first]);
+	conf_check_fail_element(draft, part, path, second, text);
+}
+
 /* Two texts of one server would count its connections apart. */
 static bool
 conf_check_is_same_server(const struct upstream_name *a, const struct upstream_name *b)
@@ -36,31 +47,69 @@ static void
 conf_check_server_twice(struct conf_draft *draft, const struct conf_part *part,
 	const struct conf_texts *servers, size_t index, const struct upstream_name *name)
 {
-	char text[2 * UPSTREAM_NAME_MAX + 128];
 	struct upstream_name other;
 
-	for (size_t i = 0; i < index; i++) {
-		if (upstream_parse_name(servers->items[i], &other, NULL) < 0 ||
-			!conf_check_is_same_server(name, &other))
-			continue;
-		snprintf(text, sizeof(text),
-			"found \"%s\", allowed is each server once (" CONF_SERVERS
-			"[%zu] is \"%s\")",
-			servers->items[index], i, servers->items[i]);
-		conf_check_fail_element(draft, part, CONF_SERVERS, index, text);
-		return;
-	}
+	for (size_t i = 0; i < index; i++)
+		if (upstream_parse_name(servers->items[i], &other, NULL) == 0 &&
+			conf_check_is_same_server(name, &other)) {
+			conf_check_fail_twice(
+				draft, part, CONF_SERVERS, "server", servers, i, index);
+			return;
+		}
+}
+
+static void
+conf_check_source_twice(struct conf_draft *draft, const struct conf_part *part,
+	const struct conf_texts *sources, size_t index, const struct upstream_address *address)
+{
+	struct upstream_address other;
+
+	for (size_t i = 0; i < index; i++)
+		if (upstream_parse_source(sources->items[i], &other, NULL) == 0 &&
+			upstream_address_equal(address, &other)) {
+			conf_check_fail_twice(
+				draft, part, CONF_SOURCES, "address", sources, i, index);
+			return;
+		}
+}
+
+static const struct {
+	const char *is, *server, *source; /* what is allowed instead; NULL: this is */
+} KINDS[] = {
+	[UPSTREAM_KIND_OWN] = {NULL, NULL, NULL},
+	[UPSTREAM_KIND_UNSPECIFIED] = {"the unspecified address", NULL,
+		"addresses of this machine"},
+	[UPSTREAM_KIND_MULTICAST] = {"a multicast address", "addresses of one machine",
+		"addresses of this machine"},
+	[UPSTREAM_KIND_BROADCAST] = {"the broadcast address", "addresses of one machine",
+		"addresses of this machine"},
+	[UPSTREAM_KIND_LINK_LOCAL] = {"a link-local address",
+		"addresses that need no zone id, which is not supported",
+		"addresses that need no zone id, which is not supported"},
+};
+
+/* Could there be a connection to or from such an address? False after a message. */
+static bool
+conf_check_kind(struct conf_draft *draft, const struct conf_part *part, const char *path,
+	const struct conf_texts *texts, size_t index, const struct upstream_address *address)
+{
+	enum upstream_kind kind = upstream_address_kind(address);
+	const char *allowed =
+		strcmp(path, CONF_SOURCES) == 0 ? KINDS[kind].source : KINDS[kind].server;
+	char message[UPSTREAM_NAME_MAX + 128];
+
+	if (!allowed)
+		return true;
+	snprintf(message, sizeof(message), "found \"%s\", %s, allowed are %s", texts->items[index],
+		KINDS[kind].is, allowed);
+	conf_check_fail_element(draft, part, path, index, message);
+	return false;
 }
 
 static bool
 conf_check_is_any(const struct upstream_address *address)
 {
-	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->sa;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->sa;
-
-	return address->sa.ss_family == AF_INET ? in->sin_addr.s_addr == htonl(INADDR_ANY)
-						: address->sa.ss_family == AF_INET6 &&
-							  IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+	return upstream_address_kind(address) == UPSTREAM_KIND_UNSPECIFIED;
 }
 
 /* Would who connects to one of these get to the other? To connect to the unspecified address is to
@@ -108,7 +157,7 @@ conf_check_server_texts(struct conf_draft *draft, const struct conf_part *part)
 	for (size_t i = 0; i < servers->n; i++)
 		if (upstream_parse_name(servers->items[i], &name, &error) < 0) {
 			conf_check_fail_element(draft, part, CONF_SERVERS, i, error.text);
-		} else {
+		} else if (conf_check_kind(draft, part, CONF_SERVERS, servers, i, &name.address)) {
 			conf_check_server_twice(draft, part, servers, i, &name);
 			conf_check_loop(draft, part, i, &name.address);
 		}
@@ -125,6 +174,8 @@ conf_check_sources(struct conf_draft *draft, const struct conf_part *part)
 	for (size_t i = 0; i < sources->n; i++)
 		if (upstream_parse_source(sources->items[i], &address, &error) < 0)
 			conf_check_fail_element(draft, part, CONF_SOURCES, i, error.text);
+		else if (conf_check_kind(draft, part, CONF_SOURCES, sources, i, &address))
+			conf_check_source_twice(draft, part, sources, i, &address);
 }
 
 /* Blames the one that was given; the timeout if both were, or neither. */

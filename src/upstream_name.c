@@ -128,6 +128,34 @@ upstream_address_format(
 	return addr_format_listen((const struct sockaddr *)&address->sa, address->length, buf);
 }
 
+static enum upstream_kind
+upstream_address_kind_ipv4(in_addr_t address)
+{
+	if (address == INADDR_ANY)
+		return UPSTREAM_KIND_UNSPECIFIED;
+	if (address == INADDR_BROADCAST)
+		return UPSTREAM_KIND_BROADCAST;
+	return IN_MULTICAST(address) ? UPSTREAM_KIND_MULTICAST : UPSTREAM_KIND_OWN;
+}
+
+enum upstream_kind
+upstream_address_kind(const struct upstream_address *address)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->sa;
+
+	if (address->sa.ss_family == AF_INET)
+		return upstream_address_kind_ipv4(ntohl(in->sin_addr.s_addr));
+	if (address->sa.ss_family != AF_INET6)
+		return UPSTREAM_KIND_OWN;
+	if (IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
+		return UPSTREAM_KIND_UNSPECIFIED;
+	if (IN6_IS_ADDR_MULTICAST(&in6->sin6_addr))
+		return UPSTREAM_KIND_MULTICAST;
+	return IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr) ? UPSTREAM_KIND_LINK_LOCAL
+						      : UPSTREAM_KIND_OWN;
+}
+
 bool
 upstream_address_is_loopback(const struct upstream_address *address)
 {

@@ -48,6 +48,16 @@ int upstream_parse_nameserver(const char *text, struct upstream_address *ret_add
 /* The same address, port included. */
 bool upstream_address_equal(const struct upstream_address *a, const struct upstream_address *b);
 
+/* What there is to say of an address that not every machine has for itself. */
+enum upstream_kind {
+	UPSTREAM_KIND_OWN, /* of one machine; Unix sockets as well */
+	UPSTREAM_KIND_UNSPECIFIED,
+	UPSTREAM_KIND_MULTICAST,
+	UPSTREAM_KIND_BROADCAST, /* 255.255.255.255 */
+	UPSTREAM_KIND_LINK_LOCAL /* IPv6: of no use without a zone id */
+};
+enum upstream_kind upstream_address_kind(const struct upstream_address *address);
+
 /* Is it on this machine, by 127.0.0.0/8 or ::1? */
 bool upstream_address_is_loopback(const struct upstream_address *address);
 

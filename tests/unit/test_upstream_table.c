@@ -442,6 +442,46 @@ sources_and_nameservers_are_read(void **state)
 	assert_int_equal(upstream_parse_nameserver("ns:53", &address, NULL), -EINVAL);
 }
 
+static void
+addresses_of_more_or_less_than_a_machine_are_told(void **state)
+{
+	static const struct {
+		const char *text;
+		enum upstream_kind kind;
+	} cases[] = {
+		{"0.0.0.0:1", UPSTREAM_KIND_UNSPECIFIED},
+		{"[::]:1", UPSTREAM_KIND_UNSPECIFIED},
+		{"[::ffff:0.0.0.0]:1", UPSTREAM_KIND_UNSPECIFIED},
+		{"0.0.0.1:1", UPSTREAM_KIND_OWN},
+		{"[::1]:1", UPSTREAM_KIND_OWN},
+		{"223.255.255.255:1", UPSTREAM_KIND_OWN},
+		{"224.0.0.0:1", UPSTREAM_KIND_MULTICAST},
+		{"239.255.255.255:1", UPSTREAM_KIND_MULTICAST},
+		{"[::ffff:224.0.0.1]:1", UPSTREAM_KIND_MULTICAST},
+		{"240.0.0.0:1", UPSTREAM_KIND_OWN},
+		{"255.255.255.254:1", UPSTREAM_KIND_OWN},
+		{"255.255.255.255:1", UPSTREAM_KIND_BROADCAST},
+		{"[fe7f::1]:1", UPSTREAM_KIND_OWN},
+		{"[fe80::]:1", UPSTREAM_KIND_LINK_LOCAL},
+		{"[febf:ffff::1]:1", UPSTREAM_KIND_LINK_LOCAL},
+		{"[fec0::1]:1", UPSTREAM_KIND_OWN},
+		{"[feff::1]:1", UPSTREAM_KIND_OWN},
+		{"[ff00::]:1", UPSTREAM_KIND_MULTICAST},
+		{"[ff02::1]:1", UPSTREAM_KIND_MULTICAST},
+		{"unix:/run/x", UPSTREAM_KIND_OWN},
+		{"169.254.0.1:1", UPSTREAM_KIND_OWN},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct upstream_name name;
+
+		assert_int_equal(upstream_parse_name(cases[i].text, &name, NULL), 0);
+		if (upstream_address_kind(&name.address) != cases[i].kind)
+			fail_msg("taken for another kind: %s", cases[i].text);
+	}
+}
+
 int
 main(void)
 {
@@ -463,6 +503,7 @@ main(void)
 		cmocka_unit_test(good_names_are_read),
 		cmocka_unit_test(bad_names_are_refused_with_what_is_allowed),
 		cmocka_unit_test(sources_and_nameservers_are_read),
+		cmocka_unit_test(addresses_of_more_or_less_than_a_machine_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
