@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <strings.h>
 
 #define UPSTREAM_HOST_MAX 253 /* bytes of a name in the DNS as it is written, RFC 1035 */
 #define UPSTREAM_LABEL_MAX 63 /* bytes between its dots */
+#define UPSTREAM_UNIX "unix:"
 #define UPSTREAM_FORMS                                                              \
 	"\"127.0.0.1:8080\", \"[::1]:8080\", \"app.example:9000\", \"unix:/path\" " \
 	"and \"unix:@name\""
@@ -49,9 +51,34 @@ upstream_is_host(const char *text, size_t length)
 	return label > 0 && length <= UPSTREAM_HOST_MAX && !is_number;
 }
 
+/* "127.0.0.1" or "[::1]" */
+static bool
+upstream_is_address(const char *text, size_t length)
+{
+	struct addr addr;
+
+	if (length > 2 && text[0] == '[' && text[length - 1] == ']')
+		return addr_parse_host(text + 1, length - 2, &addr) && addr.family == ADDR_IPV6;
+	return addr_parse_host(text, length, &addr) && addr.family == ADDR_IPV4;
+}
+
+/* "UNIX:/path", which is neither a socket nor a name with its port. */
+static bool
+upstream_is_unix_in_capitals(const char *text)
+{
+	size_t length = strlen(UPSTREAM_UNIX);
+
+	return strncasecmp(text, UPSTREAM_UNIX, length) == 0 &&
+	       strncmp(text, UPSTREAM_UNIX, length) != 0 &&
+	       (text[length] == '/' || text[length] == '@');
+}
+
 static int
 upstream_fail(const char *text, const char *allowed, struct mg_error *reterr_error)
 {
+	if (strchr(text, '%') && !strchr(text, '/')) /* in a path or a URL it is none */
+		return mg_error_set(reterr_error, -EINVAL,
+			"found \"%s\" with a zone id, allowed are addresses without one", text);
 	return mg_error_set(reterr_error, -EINVAL, "found \"%s\", allowed are %s", text, allowed);
 }
 
@@ -60,6 +87,7 @@ upstream_parse_name(const char *text, struct upstream_name *ret_name, struct mg_
 {
 	const char *colon = strrchr(text, ':');
 	struct upstream_name name;
+	size_t length = colon ? (size_t)(colon - text) : 0;
 	unsigned port;
 
 	memset(&name, 0, sizeof(name));
@@ -68,15 +96,23 @@ upstream_parse_name(const char *text, struct upstream_name *ret_name, struct mg_
 		return 0;
 	}
 	memset(&name.address, 0, sizeof(name.address));
-	if (strncmp(text, "unix:", 5) == 0)
+	if (strncmp(text, UPSTREAM_UNIX, strlen(UPSTREAM_UNIX)) == 0)
 		return addr_parse_listen(
 			text, &name.address.sa, &name.address.length, reterr_error);
-	if (!colon || !upstream_is_host(text, (size_t)(colon - text)))
+	if (upstream_is_unix_in_capitals(text))
+		return upstream_fail(text,
+			"\"unix:/path\" and \"unix:@name\", with \"unix:\" in lower case",
+			reterr_error);
+	if (strchr(text, '/') ||
+		!(upstream_is_host(text, length) || upstream_is_address(text, length)))
 		return upstream_fail(text, UPSTREAM_FORMS, reterr_error);
-	if (!addr_parse_number(colon + 1, strlen(colon + 1), UINT16_MAX, &port) || port == 0)
-		return upstream_fail(text, "ports from 1 to 65535", reterr_error);
+	/* Of an address it is wrong, or that would have been read above. */
+	if (!addr_parse_number(colon + 1, strlen(colon + 1), UINT16_MAX, &port) || port == 0 ||
+		!upstream_is_host(text, length))
+		return upstream_fail(
+			text, "ports from 1 to 65535, without leading zeros", reterr_error);
 	name.port = (uint16_t)port;
-	memcpy(name.host, text, (size_t)(colon - text));
+	memcpy(name.host, text, length);
 	*ret_name = name;
 	return 0;
 }

@@ -421,6 +421,65 @@ bad_names_are_refused_with_what_is_allowed(void **state)
 }
 
 static void
+messages_are_about_what_is_wrong(void **state)
+{
+	static const char port[] = "allowed are ports from 1 to 65535, without leading zeros";
+	static const char zone[] = "with a zone id, allowed are addresses without one";
+	static const char lower[] = "with \"unix:\" in lower case";
+	static const char forms[] = "allowed are \"127.0.0.1:8080\"";
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{"127.0.0.1:0", port},
+		{"127.0.0.1:080", port},
+		{"127.0.0.1:65536", port},
+		{"127.0.0.1:70000", port},
+		{"127.0.0.1:", port},
+		{"127.0.0.1:http", port},
+		{"[::1]:0", port},
+		{"[::1]:", port},
+		{"app:0", port},
+		{"app:080", port},
+		{"UNIX:70000", port}, /* a name like any other */
+		{"UNIX:/x", lower},
+		{"Unix:@x", lower},
+		{"uniX:/x:1", lower},
+		{"UNIX:/x%1", lower},
+		{"http://a%20b:80", forms},
+		{"127.0.0.1", forms},
+		{"[::1]", forms},
+		{"::1:0", forms},
+		{"[127.0.0.1]:0", forms},
+		{"[]:0", forms},
+		{"::1", forms},
+		{"http://app", forms},
+		{"app:80/", forms},
+		{":0", forms},
+		{"[fe80::1%eth0]:80", zone},
+		{"[fe80::1%eth0]:0", zone},
+		{"fe80::1%1", zone},
+		{"unix:x", "(an absolute path)"},
+	};
+	struct upstream_address address;
+	struct upstream_name name;
+	struct mg_error error;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(upstream_parse_name(cases[i].text, &name, &error), -EINVAL);
+		if (!strstr(error.text, cases[i].message))
+			fail_msg("%s: %s", cases[i].text, error.text);
+	}
+	assert_int_equal(upstream_parse_name("unix:/a%b", &name, NULL), 0);
+	assert_int_equal(upstream_parse_name("UNIX:80", &name, NULL), 0);
+	assert_string_equal(name.host, "UNIX");
+	assert_int_equal(upstream_parse_source("fe80::1%eth0", &address, &error), -EINVAL);
+	assert_non_null(strstr(error.text, zone));
+	assert_int_equal(upstream_parse_nameserver("[fe80::1%eth0]:53", &address, &error), -EINVAL);
+	assert_non_null(strstr(error.text, zone));
+}
+
+static void
 sources_and_nameservers_are_read(void **state)
 {
 	struct upstream_address address;
@@ -502,6 +561,7 @@ main(void)
 		cmocka_unit_test(a_disabled_server_has_a_health_too),
 		cmocka_unit_test(good_names_are_read),
 		cmocka_unit_test(bad_names_are_refused_with_what_is_allowed),
+		cmocka_unit_test(messages_are_about_what_is_wrong),
 		cmocka_unit_test(sources_and_nameservers_are_read),
 		cmocka_unit_test(addresses_of_more_or_less_than_a_machine_are_told),
 	};
