@@ -17,12 +17,6 @@
 #define CONF_SERVERS "upstream.servers"
 #define CONF_SOURCES "upstream.source_addresses"
 
-static bool
-conf_check_is_set(const struct conf_part *part, const char *path)
-{
-	return (part->set & conf_scope_below(part->scope, path)) != 0;
-}
-
 static void
 conf_check_fail_twice(struct conf_draft *draft, const struct conf_part *part, const char *path,
 	const char *what, const struct conf_texts *texts, size_t first, size_t second)
@@ -178,27 +172,21 @@ conf_check_sources(struct conf_draft *draft, const struct conf_part *part)
 			conf_check_source_twice(draft, part, sources, i, &address);
 }
 
-/* Blames the one that was given; the timeout if both were, or neither. */
 static void
 conf_check_health(struct conf_draft *draft, const struct conf_part *part)
 {
 	static const char interval[] = "upstream.health.interval",
 			  timeout[] = "upstream.health.timeout";
 	const struct conf_listener *listener = part->structure;
-	bool is_interval = conf_check_is_set(part, interval) && !conf_check_is_set(part, timeout);
 	char text[CONF_UNIT_TEXT_MAX], message[128];
 
 	if (listener->upstream_health_interval == 0 ||
 		listener->upstream_health_timeout <= listener->upstream_health_interval ||
 		!conf_check_is_good(part, interval, timeout))
 		return;
-	if (is_interval)
-		snprintf(message, sizeof(message), "allowed is at least %s, \"%s\"", timeout,
-			conf_unit_format_duration(listener->upstream_health_timeout, text));
-	else
-		snprintf(message, sizeof(message), "allowed is at most %s, \"%s\"", interval,
-			conf_unit_format_duration(listener->upstream_health_interval, text));
-	conf_check_fail(draft, part, is_interval ? interval : timeout, message);
+	snprintf(message, sizeof(message), "allowed is at most %s, \"%s\"", interval,
+		conf_unit_format_duration(listener->upstream_health_interval, text));
+	conf_check_fail(draft, part, timeout, message);
 }
 
 static void

@@ -353,6 +353,18 @@ conf_read_defaults(struct conf_draft *draft, struct conf_part *part)
 			conf_read_default(draft, part, &part->scope->keys[i]);
 }
 
+/* Nobody is blamed for a value that the file does not have: this default gives way. */
+static void
+conf_read_fit_health(const struct conf_part *part)
+{
+	struct conf_listener *listener = part->structure;
+	uint64_t interval = listener->upstream_health_interval;
+
+	if (!(part->set & conf_scope_below(part->scope, "upstream.health.timeout")) &&
+		interval != 0 && listener->upstream_health_timeout > interval)
+		listener->upstream_health_timeout = interval;
+}
+
 void
 conf_read(struct conf_draft *draft, json_t *json)
 {
@@ -364,6 +376,8 @@ conf_read(struct conf_draft *draft, json_t *json)
 		conf_read_fail_object(draft, "", json);
 	/* The listeners' defaults may be global values, so those come first. */
 	conf_read_defaults(draft, &draft->global);
-	for (size_t i = 0; i < draft->conf->n_listeners; i++)
+	for (size_t i = 0; i < draft->conf->n_listeners; i++) {
 		conf_read_defaults(draft, &draft->listeners[i]);
+		conf_read_fit_health(&draft->listeners[i]);
+	}
 }
