@@ -10,12 +10,15 @@
 #include <string.h>
 #include <strings.h>
 
+#include "conf_texts.h"
 #include "conf_unit.h"
 #include "upstream_name.h"
 
 #define CONF_RELAY_QUEUE_MIN 4096 /* bytes: a PROXY header, and what a client may send with it */
 #define CONF_SERVERS "upstream.servers"
 #define CONF_SOURCES "upstream.source_addresses"
+
+_Static_assert(CONF_TEXT_MAX == UPSTREAM_NAME_MAX, "the table of servers has room for a text");
 
 static void
 conf_check_fail_twice(struct conf_draft *draft, const struct conf_part *part, const char *path,

@@ -12,9 +12,9 @@
 #include "conf.h"
 #include "error.h"
 
-#define CONF_TEXT_MAX 255 /* bytes of one */
+#define CONF_TEXT_MAX 260 /* bytes of one; see UPSTREAM_NAME_MAX */
 /* Visible ASCII but for the comma: what stands in a field of an HTTP head, and no list. */
-#define CONF_TEXT_PATTERN "^[!-+\\--~]{1,255}$"
+#define CONF_TEXT_PATTERN "^[!-+\\--~]{1,260}$"
 
 /* Copies the texts. -ENOMEM. */
 int conf_texts_copy(const struct conf_texts *from, struct conf_texts *ret_texts) MG_MUST_CHECK;

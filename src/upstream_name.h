@@ -14,8 +14,9 @@
 #include "addr.h"
 #include "error.h"
 
-#define UPSTREAM_MAX 256      /* servers of all listeners */
-#define UPSTREAM_NAME_MAX 255 /* bytes of a name in the configuration */
+#define UPSTREAM_MAX 256 /* servers of all listeners */
+/* Bytes of a name in the configuration: 253, the dot of an absolute one, a colon and the port. */
+#define UPSTREAM_NAME_MAX 260
 
 /* All of `sa` behind what its family has is zero, so that addresses can be compared as bytes. */
 struct upstream_address {

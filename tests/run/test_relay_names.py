@@ -59,6 +59,18 @@ def test_a_name_with_an_address(gateway, names, hosts):
     assert upstreams(one)[f"127.0.0.2:{port}"]["name"] == f"{NAME}:{port}"
 
 
+def test_the_longest_name_that_there_may_be(gateway, names, hosts):
+    port, _ = hosts(1)
+    name = ".".join(["x" * 63] * 3 + ["y" * 61])
+    names.tell(name, "127.0.0.2")
+    one = gateway(config(names, f"{name}:{port}", **ONCE))
+    wait_for(lambda: listed(one), {"127.0.0.2"})
+    assert visit(one) == "127.0.0.2"
+    assert upstreams(one)[f"127.0.0.2:{port}"]["name"] == f"{name}:{port}"
+    answer = one.ok("POST", "/upstreams/disable", {"server": f"{name}:{port}"})
+    assert [server["state"] for server in answer["servers"]] == ["disabled"]
+
+
 def test_each_address_of_a_name_is_a_server(gateway, names, hosts):
     port, _ = hosts(3)
     names.tell(NAME, "127.0.0.2", "127.0.0.3", "127.0.0.4")

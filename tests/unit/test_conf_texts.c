@@ -98,9 +98,9 @@ test_each_fault_of_a_text_has_a_message_of_its_own(void **state)
 	(void)state;
 	assert_message("1", "found 1, allowed are texts");
 	assert_message("[\"a\"]", "found [\"a\"], allowed are texts");
-	assert_message("\"\"", "found a text of 0 bytes, allowed are 1 to 255");
-	snprintf(text, sizeof(text), "\"%0256d\"", 0);
-	assert_message(text, "found a text of 256 bytes, allowed are 1 to 255");
+	assert_message("\"\"", "found a text of 0 bytes, allowed are 1 to 260");
+	snprintf(text, sizeof(text), "\"%0261d\"", 0);
+	assert_message(text, "found a text of 261 bytes, allowed are 1 to 260");
 	snprintf(message, sizeof(message), "found \"a b\", %s", visible);
 	assert_message("\"a b\"", message);
 	snprintf(message, sizeof(message), "found \"a\\u0000\", %s", visible);
@@ -108,17 +108,17 @@ test_each_fault_of_a_text_has_a_message_of_its_own(void **state)
 }
 
 static void
-test_a_text_has_255_bytes_at_most(void **state)
+test_a_text_has_260_bytes_at_most(void **state)
 {
 	struct conf_texts texts;
 	char json[512];
 
 	(void)state;
-	snprintf(json, sizeof(json), "[\"%0255d\"]", 0);
+	snprintf(json, sizeof(json), "[\"%0260d\"]", 0);
 	assert_int_equal(parse(json, &texts), 0);
-	assert_int_equal(strlen(texts.items[0]), 255);
+	assert_int_equal(strlen(texts.items[0]), 260);
 	conf_texts_done(&texts);
-	snprintf(json, sizeof(json), "[\"%0256d\"]", 0);
+	snprintf(json, sizeof(json), "[\"%0261d\"]", 0);
 	assert_refused(json);
 }
 
@@ -151,7 +151,7 @@ main(void)
 		cmocka_unit_test(test_an_empty_list_is_a_list),
 		cmocka_unit_test(test_what_no_header_field_could_hold_is_refused),
 		cmocka_unit_test(test_each_fault_of_a_text_has_a_message_of_its_own),
-		cmocka_unit_test(test_a_text_has_255_bytes_at_most),
+		cmocka_unit_test(test_a_text_has_260_bytes_at_most),
 		cmocka_unit_test(test_copies_are_equal_and_of_their_own),
 	};
 

@@ -421,6 +421,27 @@ bad_names_are_refused_with_what_is_allowed(void **state)
 }
 
 static void
+a_name_has_253_bytes_at_most_and_a_port(void **state)
+{
+	char text[UPSTREAM_NAME_MAX + 8], host[UPSTREAM_NAME_MAX];
+	struct upstream_name name;
+
+	(void)state;
+	memset(host, 'x', sizeof(host));
+	host[63] = host[127] = host[191] = '.';
+	for (int length = 252; length <= 254; length++) {
+		snprintf(text, sizeof(text), "%.*s:65535", length, host);
+		assert_int_equal(
+			upstream_parse_name(text, &name, NULL), length <= 253 ? 0 : -EINVAL);
+		snprintf(text, sizeof(text), "%.*s.:65535", length, host);
+		assert_int_equal(
+			upstream_parse_name(text, &name, NULL), length <= 253 ? 0 : -EINVAL);
+		if (length == 253)
+			assert_int_equal(strlen(text), UPSTREAM_NAME_MAX);
+	}
+}
+
+static void
 messages_are_about_what_is_wrong(void **state)
 {
 	static const char port[] = "allowed are ports from 1 to 65535, without leading zeros";
@@ -561,6 +582,7 @@ main(void)
 		cmocka_unit_test(a_disabled_server_has_a_health_too),
 		cmocka_unit_test(good_names_are_read),
 		cmocka_unit_test(bad_names_are_refused_with_what_is_allowed),
+		cmocka_unit_test(a_name_has_253_bytes_at_most_and_a_port),
 		cmocka_unit_test(messages_are_about_what_is_wrong),
 		cmocka_unit_test(sources_and_nameservers_are_read),
 		cmocka_unit_test(addresses_of_more_or_less_than_a_machine_are_told),
