@@ -19,6 +19,7 @@ void
 conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state)
 {
 	uint32_t *count = conn->flags & CONN_UPSTREAM ? &conns->upstream_count : &conns->count;
+	bool was_orphan = conn_is_orphan(conn);
 
 	assert(state != conn->state);
 	if (conn->state == CONN_FREE)
@@ -26,6 +27,10 @@ conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state)
 	if (state == CONN_FREE)
 		(*count)--;
 	conn->state = state;
+	if (was_orphan == conn_is_orphan(conn))
+		return;
+	conns->orphans += was_orphan ? UINT32_MAX : 1;
+	metrics_write(&conns->slot->value[METRIC_ORPHANS], conns->orphans);
 }
 
 void
@@ -46,7 +51,7 @@ conn_leave(struct conns *conns, struct conn *conn)
 	if (conns->proxied[fd].source.family != ADDR_NONE)
 		conns->proxied[fd] = (struct proxy_header){0};
 	conn_set_state(conns, conn, CONN_FREE);
-	if (conn->flags & CONN_LINGERS)
+	if (conn->flags & CONN_LINGERS && !(conn->flags & CONN_UPSTREAM))
 		conns->lingering--;
 	wheel_clear(&conns->wheel, (uint32_t)fd);
 	if (conn->out || conn->in) {
@@ -340,8 +345,10 @@ conn_flushed(struct conns *conns, struct conn *conn)
 	}
 	if (conn_watch(conns, conn, conn->flags & (uint8_t) ~(CONN_WANTS_WRITE | CONN_PAUSED)) < 0)
 		return;
-	if (conn->flags & CONN_DEAF)
-		conn_send_fin(conns, conn);
+	if (conn->state == CONN_CLOSING && conn->flags & CONN_EOF)
+		conn_close(conns, conn, conn->close_reason);
+	else if (conn->flags & CONN_DEAF)
+		conn_send_last(conns, conn);
 	else if (service->flushed && conn->state == CONN_OPEN)
 		service->flushed(conns, conn);
 }
@@ -362,15 +369,26 @@ conn_flush(struct conns *conns, struct conn *conn)
 	iobuf_consume(&conns->iobufs, conn->out, (size_t)n);
 	conn_queue_changed(conns);
 	if (conn->state == CONN_CLOSING)
-		conn->active = wheel_tick(conns->now_usec);
+		conn_mark_progress(conns, conn);
 	if (conn->out->length_bytes == 0)
 		conn_flushed(conns, conn);
+}
+
+static void
+conn_read_no_more(struct conns *conns, struct conn *conn)
+{
+	int r = conn_watch(conns, conn, conn->flags | CONN_EOF);
+
+	(void)r; /* it is closed, or it is not */
 }
 
 void
 conn_read_ended(struct conns *conns, struct conn *conn, int error)
 {
-	if (conn->state == CONN_CLOSING)
+	/* Who sends no more may still read. */
+	if (conn->state == CONN_CLOSING && conn->out && !error)
+		conn_read_no_more(conns, conn);
+	else if (conn->state == CONN_CLOSING)
 		conn_close(conns, conn, conn->close_reason);
 	else if (error)
 		(void)conn_fail(conns, conn, error);

@@ -42,7 +42,7 @@ enum conn_flag {
 	CONN_UPSTREAM = 1 << 7,    /* no client: the connection to a client's server */
 };
 
-#define CONN_PROTO_BYTES 8
+#define CONN_PROTO_BYTES 4
 
 /*
  * One cache line, plain data, at table[fd]. All zero but `generation` while CONN_FREE.
@@ -60,9 +60,11 @@ struct conn {
 	uint32_t active;     /* wheel tick of the last byte received */
 	uint32_t generation; /* counts the users of this fd */
 	uint8_t listener;
-	uint8_t state;                   /* enum conn_state */
-	uint8_t flags;                   /* enum conn_flag */
-	uint8_t close_reason;            /* while CONN_CLOSING */
+	uint8_t state;        /* enum conn_state */
+	uint8_t flags;        /* enum conn_flag */
+	uint8_t close_reason; /* while CONN_CLOSING */
+	uint32_t
+		unacked; /* while CONN_CLOSING: bytes under way when there was last some progress */
 	uint8_t proto[CONN_PROTO_BYTES]; /* for the protocol; zeroed before its first call */
 };
 
@@ -130,6 +132,8 @@ struct proto_ops {
 	/* Optional: it is read again after it was held: takes up what waits in `in`, if it left
 	 * something there for that. */
 	void (*resume)(struct conns *conns, struct conn *conn);
+	/* Optional: has the client sent a message in part, or was in the middle of one? */
+	bool (*amid)(const struct conn *conn);
 	/* Optional: tells the client that it ends and why, and ends it, now or soon. */
 	void (*end)(struct conns *conns, struct conn *conn, enum close_reason reason);
 	/* Optional, as those of a service: a moment of the protocol's own. */
@@ -210,6 +214,7 @@ struct conns {
 	uint32_t count;          /* clients */
 	uint32_t upstream_count; /* their connections to servers */
 	uint32_t lingering;      /* clients with CONN_LINGERS */
+	uint32_t orphans;        /* of the upstream_count, see conn_is_orphan() */
 	bool breaking_up;        /* what came of a side that failed is being passed on */
 	uint32_t fd_end;         /* no connection ever had this fd or a higher one */
 	struct conn *newcomer;   /* is being adopted, and not watched yet; or NULL */

@@ -14,10 +14,30 @@
 
 #include "conn_private.h"
 
-/* For the goodbye of a protocol, behind what was sent last by who has failed. */
-#define CONN_GOODBYE_ROOM 256
-
 static void conn_cut(struct conns *conns, struct conn *conn, enum close_reason reason, bool ended);
+
+/* Bytes are under way that its peer has not acknowledged. */
+static uint32_t
+conn_unacked(const struct conns *conns, const struct conn *conn)
+{
+	int bytes;
+
+	return ioctl(conn_fd(conns, conn), SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes
+									       : 0;
+}
+
+void
+conn_mark_progress(struct conns *conns, struct conn *conn)
+{
+	conn->active = wheel_tick(conns->now_usec);
+	conn->unacked = conn_unacked(conns, conn);
+}
+
+bool
+conn_has_progressed(const struct conns *conns, const struct conn *conn)
+{
+	return conn->state == CONN_CLOSING && conn_unacked(conns, conn) < conn->unacked;
+}
 
 /* What the server of this client has got is no whole stream, and must not look like one. */
 static void
@@ -27,6 +47,35 @@ conn_cut_off(struct conns *conns, struct conn *client, struct conn *upstream)
 	conn_cut(conns, upstream, CLOSE_CLIENT_RESET, false);
 }
 
+/* close(2) would lose nothing: all is acknowledged that was sent, all is read that has come. */
+static bool
+conn_is_quiet(const struct conns *conns, const struct conn *conn)
+{
+	return !conn->out && conn_unacked(conns, conn) == 0 &&
+	       !conn_has_unread(conn_fd(conns, conn));
+}
+
+/* A close while something comes is a reset, which takes along what is still under way (RFC 2525,
+ * section 2.17): so what comes is read, and thrown away, until the server has got all. */
+void
+conn_part(struct conns *conns, struct conn *client)
+{
+	const struct proto_ops *proto = conn_listener(conns, client)->proto;
+	struct conn *upstream = conn_other(conns, client);
+
+	if (upstream->state == CONN_OPEN && proto->amid && proto->amid(client)) {
+		conn_cut_off(conns, client, upstream);
+		return;
+	}
+	conn_unlink(conns, client, upstream);
+	if (upstream->state != CONN_OPEN)
+		conn_free(conns, upstream);
+	else if (upstream->flags & CONN_EOF || conn_is_quiet(conns, upstream))
+		conn_close_flushed(conns, upstream, CLOSE_CLIENT_CLOSED);
+	else
+		conn_finish(conns, upstream, CLOSE_CLIENT_CLOSED);
+}
+
 /* From here on it is not read for its own sake. */
 static void
 conn_begin_closing(struct conns *conns, struct conn *conn, enum close_reason reason)
@@ -34,7 +83,7 @@ conn_begin_closing(struct conns *conns, struct conn *conn, enum close_reason rea
 	struct conn *other = conn_other(conns, conn);
 
 	conn->close_reason = (uint8_t)reason;
-	conn->active = wheel_tick(conns->now_usec);
+	conn_mark_progress(conns, conn);
 	if (other && !(conn->flags & CONN_UPSTREAM) && other->state == CONN_OPEN &&
 		close_reason_info(reason)->class == CLOSE_CLASS_ERROR)
 		conn_cut_off(conns, conn, other);
@@ -62,12 +111,20 @@ conn_send_fin(struct conns *conns, struct conn *conn)
 	(void)shutdown(conn_fd(conns, conn), SHUT_WR);
 }
 
+void
+conn_send_last(struct conns *conns, struct conn *conn)
+{
+	conn_send_fin(conns, conn);
+	conn_mark_progress(conns, conn);
+	conn_set_timer(conns, conn);
+}
+
 /* It goes on when the queue is sent. */
 static void
 conn_begin_lingering(struct conns *conns, struct conn *conn, enum close_reason reason)
 {
 	conn->flags |= CONN_LINGERS;
-	conns->lingering++;
+	conns->lingering += !(conn->flags & CONN_UPSTREAM);
 	conn_begin_closing(conns, conn, reason);
 	conn_set_timer(conns, conn);
 }
@@ -88,7 +145,7 @@ conn_finish(struct conns *conns, struct conn *conn, enum close_reason reason)
 	conn_begin_lingering(conns, conn, reason);
 	conn->flags |= CONN_DEAF;
 	if (!conn->out)
-		conn_send_fin(conns, conn);
+		conn_send_last(conns, conn);
 	(void)conn_release(conns, conn);
 }
 
@@ -97,6 +154,9 @@ conn_end(struct conns *conns, struct conn *conn, enum close_reason reason)
 {
 	const struct proto_ops *proto = conn_listener(conns, conn)->proto;
 
+	/* Its header was good, so that it will understand an answer. */
+	if (conn->state == CONN_PROXY && conn->flags & CONN_HELD && proto->shakes_hands)
+		conn_set_state(conns, conn, CONN_HANDSHAKE);
 	if (conn->state != CONN_CLOSING && conn->state != CONN_PROXY && proto->end)
 		proto->end(conns, conn, reason);
 	else
@@ -140,19 +200,18 @@ conn_is_cut(const struct conn *conn)
 	       conn_is_lost(conn->close_reason);
 }
 
-/* Bytes are under way that its peer has not acknowledged: a reset would overtake them. */
-static bool
-conn_has_unsent(const struct conns *conns, const struct conn *conn)
+bool
+conn_awaits_acks(const struct conn *conn)
 {
-	int bytes;
+	bool orphan = conn_is_orphan(conn) && conn->flags & CONN_LINGERS;
 
-	return ioctl(conn_fd(conns, conn), SIOCOUTQ, &bytes) == 0 && bytes > 0;
+	return (orphan || conn_is_cut(conn)) && !conn->out;
 }
 
 bool
 conn_is_taken(const struct conns *conns, const struct conn *conn)
 {
-	return conn_is_cut(conn) && !conn->out && !conn_has_unsent(conns, conn);
+	return conn_awaits_acks(conn) && conn_unacked(conns, conn) == 0;
 }
 
 void
@@ -166,22 +225,18 @@ conn_close_sent(struct conns *conns, struct conn *conn)
 		conn_close(conns, conn, conn->close_reason);
 }
 
-/* The kernel keeps what had come before an error. False: there is more than may be queued, or the
- * other side is closed; otherwise `*ret_ended` tells whether an end of file was behind it. */
+/* The kernel keeps what had come before an error, and the other side is to have all of that, whatever
+ * may be queued for it otherwise. False: there is more than may be queued for all, or the other side is
+ * closed; otherwise `*ret_ended` tells whether an end of file was behind it. */
 static bool
 conn_read_rest(struct conns *conns, struct conn *conn, uint8_t *buffer, bool *ret_ended)
 {
 	const struct conn *other = conn_other(conns, conn);
-	size_t spare = conn_listener(conns, other)->proto->plain ? 0 : CONN_GOODBYE_ROOM;
 	uint32_t generation = other->generation;
 
-	for (;;) {
-		size_t room = conn_read_room(conns, conn, CONNS_SCRATCH_BYTES);
-		ssize_t n;
+	while (metrics_sum(conns->metrics, METRIC_QUEUED_BYTES) < conns->queued_limit) {
+		ssize_t n = recv(conn_fd(conns, conn), buffer, CONNS_SCRATCH_BYTES, MSG_DONTWAIT);
 
-		if (room <= spare + 1) /* 1: there may be none */
-			return false;
-		n = recv(conn_fd(conns, conn), buffer, room - spare, MSG_DONTWAIT);
 		if (n <= 0) {
 			*ret_ended = n == 0;
 			return true;
@@ -191,6 +246,7 @@ conn_read_rest(struct conns *conns, struct conn *conn, uint8_t *buffer, bool *re
 		if (other->generation != generation)
 			return false;
 	}
+	return false;
 }
 
 /* True: its stream was whole, up to an end. The scratch buffer may be in use by whoever wrote to it. */
@@ -223,7 +279,7 @@ conn_cut(struct conns *conns, struct conn *conn, enum close_reason reason, bool 
 
 	conn_drop_kept(conns, conn);
 	conn->close_reason = (uint8_t)reason;
-	conn->active = wheel_tick(conns->now_usec);
+	conn_mark_progress(conns, conn);
 	conn_set_state(conns, conn, CONN_CLOSING);
 	if (conn_watch(conns, conn, ended ? flags | CONN_DEAF : flags) < 0)
 		return;

@@ -127,8 +127,6 @@ conn_flags_of(const struct parkfile_record *record)
 	for (size_t i = 0; i < N_FLAGS; i++)
 		if (record->flags & CONN_FLAGS_PARKED[i].record)
 			flags |= CONN_FLAGS_PARKED[i].conn;
-	if (flags & CONN_UPSTREAM)
-		flags &= (uint8_t)~CONN_LINGERS; /* those are counted, and are clients */
 	return flags;
 }
 
@@ -175,7 +173,8 @@ conn_restore_rest(struct conns *conns, struct conn *conn, const struct parkfile_
 {
 	const struct conn_listener *listener = conn_listener(conns, conn);
 	const struct proto_ops *proto = listener->proto;
-	bool bound = record->flags & (PARKFILE_LINKED | PARKFILE_EOF);
+	bool bound = record->flags & PARKFILE_LINKED ||
+		     (record->flags & PARKFILE_EOF && record->state == PARKFILE_OPEN);
 
 	conn->close_reason = record->reason;
 	memcpy(conn->proto, record->proto, sizeof(conn->proto));
@@ -200,6 +199,7 @@ conn_as_parked(const struct parkfile_record *record)
 		.generation = record->generation,
 		.flags = conn_flags_of(record),
 		.state = conn_state_of(record),
+		.unacked = UINT32_MAX,
 	};
 }
 

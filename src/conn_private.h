@@ -44,8 +44,14 @@ int conn_fail(struct conns *conns, struct conn *conn, int error);
 /* Its other side was reset or lost: it is only sent what waits for it, and then is reset as well, so that
  * what it has got does not look whole; with CONN_DEAF behind an end of file, for then it is. */
 bool conn_is_cut(const struct conn *conn);
-/* It is cut, and its peer has acknowledged all. */
+/* It is to be closed as soon as its peer has acknowledged all: it is cut, or an orphan to which all was
+ * said, the end too; and conn_is_taken(): the peer has. */
+bool conn_awaits_acks(const struct conn *conn);
 bool conn_is_taken(const struct conns *conns, const struct conn *conn);
+/* While CONN_CLOSING: something was sent, or is to be, which gives it time anew. */
+void conn_mark_progress(struct conns *conns, struct conn *conn);
+/* And has its peer acknowledged something since? */
+bool conn_has_progressed(const struct conns *conns, const struct conn *conn);
 /* One that was to be closed when its queue is sent, and is that: closes it, now or soon. */
 void conn_close_sent(struct conns *conns, struct conn *conn);
 /* A connect is decided: EPOLLOUT, or an error. */
@@ -81,6 +87,8 @@ void conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec);
 void conn_check_queues(struct conns *conns);
 /* No more will be written. */
 void conn_send_fin(struct conns *conns, struct conn *conn);
+/* The same of one that is CONN_CLOSING, which has sent all that it had. */
+void conn_send_last(struct conns *conns, struct conn *conn);
 /* Spreads ids evenly over 32 bits. */
 uint32_t conn_spread(uint64_t id);
 /* wheel_expire()'s callback. */

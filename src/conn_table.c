@@ -62,7 +62,7 @@ conns_init(struct conns *conns, struct event_base *base, uint32_t capacity)
 {
 	conns->capacity = capacity;
 	conns->count = conns->upstream_count = 0;
-	conns->lingering = 0;
+	conns->lingering = conns->orphans = 0;
 	conns->breaking_up = false;
 	conns->fd_end = 0;
 	conns->newcomer = NULL;
@@ -121,6 +121,7 @@ conn_place(struct conns *conns, int fd, const struct conn *as)
 	conn->active = as->active;
 	conn->listener = as->listener;
 	conn->flags = as->flags;
+	conn->unacked = as->unacked;
 	conn_set_state(conns, conn, as->state);
 	return conn;
 }

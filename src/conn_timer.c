@@ -11,7 +11,7 @@
 
 #include "conn_private.h"
 
-/* How often it is asked whether all was acknowledged before a reset. */
+/* How often it is asked whether all was acknowledged. */
 #define CONN_TAKEN_USEC 50000
 
 /* 64-bit multiplication by the golden ratio: ids that count up give values spread evenly over the
@@ -151,7 +151,7 @@ conn_set_timer(struct conns *conns, struct conn *conn)
 		at = service_at;
 	if (proto_at < at)
 		at = proto_at;
-	if (conn_is_cut(conn) && !conn->out && conns->now_usec + CONN_TAKEN_USEC < at)
+	if (conn_awaits_acks(conn) && conns->now_usec + CONN_TAKEN_USEC < at)
 		at = conns->now_usec + CONN_TAKEN_USEC;
 	if (at == UINT64_MAX) {
 		wheel_clear(&conns->wheel, index);
@@ -210,6 +210,10 @@ conn_on_timer(void *context, uint32_t index)
 			return;
 		if (conn_has_sent(conns, conn))
 			conn->flags |= CONN_GOT_BYTES;
+		deadline = conn_next_close(conns, conn);
+	}
+	if (deadline.at_usec <= conns->now_usec && conn_has_progressed(conns, conn)) {
+		conn_mark_progress(conns, conn);
 		deadline = conn_next_close(conns, conn);
 	}
 	if (deadline.at_usec <= conns->now_usec || conn_is_taken(conns, conn)) {

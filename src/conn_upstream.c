@@ -256,18 +256,6 @@ conn_assign(struct conns *conns, struct conn *conn, uint16_t server)
 	}
 }
 
-void
-conn_part(struct conns *conns, struct conn *client)
-{
-	struct conn *upstream = conn_other(conns, client);
-
-	conn_unlink(conns, client, upstream);
-	if (upstream->state == CONN_OPEN)
-		conn_close_flushed(conns, upstream, CLOSE_CLIENT_CLOSED);
-	else
-		conn_free(conns, upstream);
-}
-
 /* Both sides have ended, and each has got all that the other one sent. */
 static void
 conn_close_both(struct conns *conns, struct conn *client)

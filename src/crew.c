@@ -25,12 +25,6 @@
 /* What may wait for a worker that does not read. Beyond that it is stuck, and is killed. */
 #define CREW_CHANNEL_MAX ((size_t)4 * 1024 * 1024)
 
-static struct metrics_slot *
-crew_slot(const struct crew_member *member)
-{
-	return &member->crew->metrics->slots[1 + member->index];
-}
-
 static void
 crew_set_state(struct crew_member *member, enum crew_state state)
 {
@@ -294,6 +288,7 @@ crew_member_ended(struct crew_member *member, int status)
 	member->n_batch = member->unadopted = 0;
 	member->pid = 0;
 	metrics_write(&crew_slot(member)->value[METRIC_QUEUED_BYTES], 0);
+	metrics_write(&crew_slot(member)->value[METRIC_ORPHANS], 0);
 	crew->callbacks.lost(crew->callbacks.context, member);
 	member->connections = member->fds = 0;
 	if (crew->stopping)

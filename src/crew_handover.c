@@ -15,7 +15,10 @@
 static bool
 crew_is_full(const struct crew_member *member, unsigned n_fds)
 {
-	return member->fds + n_fds > member->crew->capacity;
+	/* Of a client that was closed its server's descriptor may still be in use. */
+	uint64_t orphans = metrics_read(&crew_slot(member)->value[METRIC_ORPHANS]);
+
+	return member->fds + orphans + n_fds > member->crew->capacity;
 }
 
 /* A batch has room for a connection and, should it be restored, for that to its server. */

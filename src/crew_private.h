@@ -5,6 +5,12 @@
 
 #include "crew.h"
 
+static inline struct metrics_slot *
+crew_slot(const struct crew_member *member)
+{
+	return &member->crew->metrics->slots[1 + member->index];
+}
+
 /* The worker can not be talked to any more: it is killed, and SIGCHLD ends the matter. */
 void crew_give_up(struct crew_member *member);
 

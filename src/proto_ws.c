@@ -350,6 +350,14 @@ proto_ws_is_sound(const struct conn *conn)
 	return ws_reader_is_sound(&reader);
 }
 
+/* What of it was kept before there was a server is no message yet. */
+static bool
+proto_ws_amid(const struct conn *conn)
+{
+	return conn->proto[PROTO_WS_STREAMING] ||
+	       (!conn->proto[PROTO_WS_EARLY] && proto_ws_gathered(conn) > 0);
+}
+
 /* Pings. */
 
 static uint64_t
@@ -408,6 +416,7 @@ const struct proto_ops PROTO_WS = {
 	.is_sound = proto_ws_is_sound,
 	.send = proto_ws_send,
 	.resume = proto_ws_resume,
+	.amid = proto_ws_amid,
 	.end = proto_ws_end,
 	.next_timer = proto_ws_next_timer,
 	.timer = proto_ws_timer,

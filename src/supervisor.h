@@ -66,6 +66,7 @@ struct supervisor {
 	bool draining;
 	enum supervisor_stop stop;
 	bool stop_wanted; /* as soon as all parked connections are taken up */
+	uint64_t orphans; /* METRIC_ORPHANS at the last tick */
 	char status[256]; /* what systemd was last told */
 };
 

@@ -57,6 +57,17 @@ supervisor_say_reloaded(struct supervisor *supervisor)
 	notify_ready(supervisor->status);
 }
 
+/* They go without a word, and whoever waits for room may have it now. */
+static void
+supervisor_watch_orphans(struct supervisor *supervisor)
+{
+	uint64_t orphans = metrics_sum(supervisor->metrics, METRIC_ORPHANS);
+
+	if (orphans < supervisor->orphans)
+		acceptor_wake(&supervisor->acceptor);
+	supervisor->orphans = orphans;
+}
+
 static void
 supervisor_on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -66,6 +77,7 @@ supervisor_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	crew_watch(&supervisor->crew, clock_now_usec(), supervisor->conf->worker_timeout);
+	supervisor_watch_orphans(supervisor);
 	supervisor_format_status(supervisor, status, sizeof(status));
 	if (supervisor->ready && strcmp(status, supervisor->status) != 0) {
 		memcpy(supervisor->status, status, sizeof(status));
