@@ -36,7 +36,9 @@ conn_mark_progress(struct conns *conns, struct conn *conn)
 bool
 conn_has_progressed(const struct conns *conns, const struct conn *conn)
 {
-	return conn->state == CONN_CLOSING && conn_unacked(conns, conn) < conn->unacked;
+	uint32_t unacked = conn_unacked(conns, conn);
+
+	return conn->state == CONN_CLOSING && unacked > 0 && unacked < conn->unacked;
 }
 
 /* What the server of this client has got is no whole stream, and must not look like one. */

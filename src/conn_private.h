@@ -50,7 +50,7 @@ bool conn_awaits_acks(const struct conn *conn);
 bool conn_is_taken(const struct conns *conns, const struct conn *conn);
 /* While CONN_CLOSING: something was sent, or is to be, which gives it time anew. */
 void conn_mark_progress(struct conns *conns, struct conn *conn);
-/* And has its peer acknowledged something since? */
+/* And has its peer acknowledged something since, but not all? */
 bool conn_has_progressed(const struct conns *conns, const struct conn *conn);
 /* One that was to be closed when its queue is sent, and is that: closes it, now or soon. */
 void conn_close_sent(struct conns *conns, struct conn *conn);

@@ -320,15 +320,16 @@ def test_7_1_2_the_server_closes_and_the_client_answers(echo):
 
 
 @pytest.mark.measures
+@pytest.mark.measures
 def test_7_1_1_who_does_not_answer_a_close_frame_is_closed_in_time(gateway):
-    one = gateway(config(websocket={"close_timeout": "300ms"}))
+    one = gateway(config(websocket={"close_timeout": "1s"}))
     with WebSocket(one.address("ws")) as client:
         one.ok("DELETE", f"/connections/{one.connections()[0]['id']}")
         begun = time.monotonic()
         assert client.receive_close() == (1008, "killed")
         client.send("this puts nothing off")
         assert client.is_at_end()
-        assert 0.2 < time.monotonic() - begun < 5
+        assert 0.9 < time.monotonic() - begun < 1.8
     one.wait_closed("killed", 1)
 
 
