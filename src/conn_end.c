@@ -318,6 +318,8 @@ conn_fail(struct conns *conns, struct conn *conn, int error)
 	enum close_reason reason = conn_error_reason(conn, error);
 	const struct conn *other = conn_other(conns, conn);
 
+	if (conn->state == CONN_CLOSING)
+		reason = conn->close_reason;
 	if (conn->state == CONN_OPEN && other && other->state == CONN_OPEN &&
 		conn_is_lost(reason) && !conns->breaking_up)
 		conn_break_up(conns, conn, reason, error);

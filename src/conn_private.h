@@ -38,8 +38,8 @@ void conn_part(struct conns *conns, struct conn *client);
 uint32_t conn_wanted_events(uint8_t flags);
 /* Makes the epoll set agree with these flags, and keeps them. -ECONNRESET: it is closed. */
 int conn_watch(struct conns *conns, struct conn *conn, uint8_t flags) MG_MUST_CHECK;
-/* Closes for the reason that fits this errno; what had come of it before goes to its other side, which
- * ends when it has got that. Returns -ECONNRESET. */
+/* Closes for the reason that fits this errno, or the one for which it is ending already; what had come
+ * of it before goes to its other side, which ends when it has got that. Returns -ECONNRESET. */
 int conn_fail(struct conns *conns, struct conn *conn, int error);
 /* Its other side was reset or lost: it is only sent what waits for it, and then is reset as well, so that
  * what it has got does not look whole; with CONN_DEAF behind an end of file, for then it is. */

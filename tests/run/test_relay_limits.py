@@ -196,6 +196,19 @@ def test_a_queue_to_a_server_whose_client_has_gone_does_not_look_whole_either(ga
             assert ends_with_reset(behind)
 
 
+def test_a_client_that_resets_while_it_ends_counts_as_what_ended_it(gateway, scripted):
+    server = scripted()
+    one = gateway(relay(server, workers=1))
+    client = connect(one.address("relay"), receive_buffer=SMALL_BUFFER)
+    with client, server.accept() as behind:
+        fill(behind)
+        reset(behind)
+        wait_for(lambda: one.connection_of(client)["state"], "closing")
+        reset(client)
+        one.wait_connections(0)
+        assert one.closed_counts() == {"upstream_reset": 1}
+
+
 # source_addresses.
 
 
