@@ -228,12 +228,16 @@ worker_on_retime(void *context, struct conn *conn)
 {
 	struct conns *conns = &((struct worker *)context)->conns;
 	const struct conn_listener *listener = conn_listener(conns, conn);
+	struct conn *other = conn_other(conns, conn);
 
 	/* A relayed one is not sent more than it takes. */
-	if (!listener->service->relays && conn_queued_bytes(conn) > listener->queued_max)
+	if (!listener->service->relays && conn_queued_bytes(conn) > listener->queued_max) {
 		conn_close(conns, conn, CLOSE_SLOW_READER);
-	else
-		conn_set_timer(conns, conn);
+		return;
+	}
+	conn_set_timer(conns, conn);
+	if (other)
+		conn_set_timer(conns, other);
 }
 
 static void

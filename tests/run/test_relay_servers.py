@@ -89,6 +89,17 @@ def test_no_server_answers_in_time(gateway, full):
     wait_upstream(one, silent, "connect_failures_total", 3)
 
 
+def test_connect_timeout_changes_at_reload_for_connects_under_way(gateway, full):
+    server = full()
+    one = gateway(relay(server, connect_timeout="1h", retries=0))
+    with connect(one.address("relay")) as client:
+        wait_upstream(one, server, "connections", 1)
+        wait_for(lambda: one.connection_of(client)["upstream"]["state"], "connecting")
+        one.reload(listeners={"relay": {"upstream": {"connect_timeout": "100ms"}}})
+        one.wait_closed("upstream_failed", 1)
+        assert is_closed(client)
+
+
 def test_a_unix_socket_with_a_full_backlog_is_left(gateway, echoes, full, tmp_path):
     silent, server = full(str(tmp_path / "full")), echoes("good")[0]
     one = gateway(relay(silent, server))
