@@ -410,16 +410,25 @@ worker_init(struct worker *worker, struct metrics *metrics, int channel_fd)
 	return r;
 }
 
-/* A word to the client, if its protocol has one, but no time for an answer. */
+/* A word to each client, if its protocol has one, but no time for an answer. A connection to a server
+ * goes with its client, before which it must not go; but what is still queued there outlasts that. */
 static void
-worker_close(struct worker *worker, struct conn *conn)
+worker_close_all(struct worker *worker)
 {
 	enum close_reason reason = worker->stop_flags ? CLOSE_PARK_FAILED : CLOSE_SHUTDOWN;
+	struct conns *conns = &worker->conns;
 
-	if (conn_is_client(conn) && conn->state != CONN_CLOSING)
-		conn_end(&worker->conns, conn, reason);
-	if (conn->state != CONN_FREE)
-		conn_close(&worker->conns, conn, reason);
+	for (uint32_t fd = 0; fd < conns->fd_end; fd++) {
+		struct conn *conn = &conns->table[fd];
+
+		if (conn_is_client(conn) && conn->state != CONN_CLOSING)
+			conn_end(conns, conn, reason);
+		if (conn_is_client(conn))
+			conn_close(conns, conn, reason);
+	}
+	for (uint32_t fd = 0; fd < conns->fd_end; fd++)
+		if (conns->table[fd].state != CONN_FREE)
+			conn_close(conns, &conns->table[fd], reason);
 }
 
 static void
@@ -429,8 +438,7 @@ worker_done(struct worker *worker)
 
 	if (worker->stop_flags)
 		worker_park(worker);
-	for (uint32_t fd = 0; fd < conns->fd_end; fd++)
-		worker_close(worker, &conns->table[fd]);
+	worker_close_all(worker);
 	worker_report_closed(worker);
 	drain_done(&worker->drain);
 	sweep_done(&worker->prepare);

@@ -247,6 +247,26 @@ def test_a_goodbye_is_answered_though_the_server_does_not_read(gateway):
         assert one.closed_counts() == {"killed": 1}
 
 
+@pytest.mark.parametrize("queue", [False, True])
+def test_all_are_told_of_a_stop(gateway, queue):
+    """Also who has a higher descriptor than its connection to its server, for which something waits."""
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        one = gateway(config(server, workers=1))
+        first = WebSocket(one.address("relay"))
+        with first, server.accept(), connect(one.address("relay")) as late:
+            one.wait_connections(2)
+            first.close()
+            one.wait_connections(1)
+            late.sendall(handshake())
+            with server.accept():
+                assert late.recv(4096).startswith(b"HTTP/1.1 101")
+                while queue and one.metric("queued_bytes_current") == 0:
+                    late.sendall(frame(FIN | BINARY, bytes(2**16)))
+                one.stop()
+                goodbye = frame(FIN | CLOSE, close_payload(1001, "shutdown"), mask=None)
+                assert read_exactly(late, len(goodbye)) == goodbye
+
+
 def test_a_handshake_that_is_refused_leaves_no_server_behind(gateway, echoes):
     server = echoes()
     one = gateway(config(server, websocket={"paths": ["/chat"]}))
