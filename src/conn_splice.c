@@ -116,12 +116,13 @@ conn_splice_once(struct conns *conns, struct conn *conn, size_t *moved)
 	ssize_t n =
 		splice(conn_fd(conns, conn), NULL, conns->pipe[1], NULL, room, CONN_SPLICE_FLAGS);
 
-	if (*moved == 0 && n < CONN_BULK_MIN_BYTES)
+	/* 0 is the end, or urgent data before it (TCP): behind that there is more, as a read will tell. */
+	if (n == 0 || (*moved == 0 && n < CONN_BULK_MIN_BYTES))
 		conn_link(conns, conn)->flags &= (uint8_t)~CONN_LINK_BULK;
 	if (n <= 0) {
 		/* EINVAL: not with this kind of socket; a read will do. */
-		if (n == 0 || (errno != EAGAIN && errno != EINTR && errno != EINVAL))
-			conn_read_ended(conns, conn, n < 0 ? errno : 0);
+		if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EINVAL)
+			conn_read_ended(conns, conn, errno);
 		return false;
 	}
 	conn_count_received(conns, conn, (size_t)n);

@@ -3,13 +3,14 @@
 import contextlib
 import random
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
 from clients import Crowd, connect, half_close, is_closed, peer_name, read_all, read_exactly, reset
-from gateway import DEADLINE, wait_for
+from gateway import DEADLINE, stopped, wait_for
 from relay_clients import SMALL_BUFFER, ends_with_reset, fill, greeting, read_pattern, visit
 from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstream
 from ws_client import WebSocket
@@ -194,6 +195,23 @@ def test_a_queue_to_a_server_whose_client_has_gone_does_not_look_whole_either(ga
             one.wait_metric("queued_bytes_current", lambda queued: queued > 0)
             one.stop()
             assert ends_with_reset(behind)
+
+
+@pytest.mark.parametrize("rest", [1, 200000])
+def test_a_stream_does_not_end_at_urgent_data(gateway, scripted, rest):
+    """All but the urgent byte comes, as it does to who reads the client's socket itself."""
+    server = scripted()
+    one = gateway(relay(server, workers=1))
+    with connect(one.address("relay")) as client, server.accept() as behind:
+        much = 4 * 2**20
+        client.sendall(bytes(much))
+        assert read_exactly(behind, much) == bytes(much)
+        with stopped(one.worker_pids()[0]):
+            client.sendall(b"b" * 100000)
+            client.send(b"!", socket.MSG_OOB)
+            client.sendall(b"c" * rest)
+            half_close(client)
+        assert read_all(behind) == b"b" * 100000 + b"c" * rest
 
 
 def test_a_client_that_resets_while_it_ends_counts_as_what_ended_it(gateway, scripted):
