@@ -137,6 +137,16 @@ assign_unserved(struct assign *assign, const struct assign_case *one, uint16_t *
 					    : CLOSE_NONE;
 }
 
+/* It is inside and waits for a server, and so goes before those who come. A WebSocket does so only
+ * from its handshake on, when it asks; until then it may be one that never says anything. */
+static bool
+assign_waits(const struct assign_case *one, enum control_type question)
+{
+	if (one->conf->service != CONF_SERVICE_RELAY)
+		return false;
+	return question == CONTROL_UNSERVED || one->conf->protocol != CONF_PROTOCOL_WEBSOCKET;
+}
+
 static void
 assign_answer(struct assign *assign, struct crew_member *member,
 	const struct control_message *message,
@@ -160,7 +170,7 @@ assign_answer(struct assign *assign, struct crew_member *member,
 			.id = asks[i].id, .fd = asks[i].fd, .server = UPSTREAM_NONE};
 		answer->reason = (uint8_t)decide(assign, &one, &answer->server);
 		if (answer->reason == CLOSE_NONE && answer->server == UPSTREAM_NONE &&
-			one.conf->service == CONF_SERVICE_RELAY)
+			assign_waits(&one, message->header.type))
 			roster_set_waiting(assign->roster, asks[i].id);
 		header.count++;
 	}

@@ -12,7 +12,7 @@ from gateway import stopped, wait_for
 from preloads import preloaded
 from proxy_headers import CLIENT, binary, line
 from relay_clients import SMALL_BUFFER, ends_with_reset, fill
-from servers import Scripted, dead_target, relay
+from servers import QUICK, Scripted, dead_target, relay, wait_upstream
 from streams import pattern
 from ws_client import (
     BINARY,
@@ -245,6 +245,29 @@ def test_a_goodbye_is_answered_though_the_server_does_not_read(gateway):
             assert client.receive_close() == (1008, "killed")
         one.wait_connections(0)
         assert one.closed_counts() == {"killed": 1}
+
+
+def test_who_says_nothing_behind_its_header_stops_nobody(gateway, echoes):
+    """It came while no server was up, and does not ask for one before its handshake."""
+    server = echoes()
+    settings = config(server, health=QUICK, when_down="wait", websocket={"handshake_timeout": 0})
+    settings["listeners"]["relay"]["proxy_protocol"] = {"from": ["127.0.0.1/32"]}
+    one = gateway(settings)
+    with connect(one.address("relay")) as silent:
+        one.wait_connections(1)
+        server.stop_listening()
+        wait_upstream(one, server, "state", "down")
+        silent.sendall(line())
+        wait_for(lambda: [item["state"] for item in one.connections()], ["handshake"])
+        server.listen_again()
+        wait_upstream(one, server, "state", "up")
+        with WebSocket(one.address("relay"), request=line() + handshake()) as client:
+            client.send(b"hello")
+            assert read_messages(client, 5) == b"hello"
+        silent.sendall(handshake())
+        assert silent.recv(12) == b"HTTP/1.1 101"
+    one.wait_connections(0)
+    server.wait_connections(0)
 
 
 @pytest.mark.parametrize("queue", [False, True])
