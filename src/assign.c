@@ -137,6 +137,14 @@ assign_unserved(struct assign *assign, const struct assign_case *one, uint16_t *
 					    : CLOSE_NONE;
 }
 
+/* It ends, and takes its time for that: nobody is to wait behind it meanwhile. */
+static void
+assign_give_up(struct assign *assign, uint64_t id)
+{
+	(void)upstreams_release(assign->upstreams, roster_server(assign->roster, id));
+	roster_set_server(assign->roster, id, UPSTREAM_NONE);
+}
+
 /* It is inside and waits for a server, and so goes before those who come. A WebSocket does so only
  * from its handshake on, when it asks; until then it may be one that never says anything. */
 static bool
@@ -165,6 +173,10 @@ assign_answer(struct assign *assign, struct crew_member *member,
 		one.entry = roster_find(assign->roster, asks[i].id);
 		if (!one.entry || one.entry->worker != member->index)
 			continue;
+		if (asks[i].gives_up) {
+			assign_give_up(assign, asks[i].id);
+			continue;
+		}
 		one.conf = &(*assign->conf)->listeners[one.entry->listener];
 		*answer = (struct control_assign){
 			.id = asks[i].id, .fd = asks[i].fd, .server = UPSTREAM_NONE};

@@ -197,6 +197,8 @@ struct conn_question {
 	uint16_t server;
 	uint8_t tries; /* and so many in all */
 	int error;     /* errno of the last connect; 0: there was none */
+	/* Or it ends, and waits for none any more: there is no answer. */
+	bool gives_up;
 };
 
 #define CONNS_SCRATCH_BYTES 65536

@@ -91,6 +91,8 @@ conn_begin_closing(struct conns *conns, struct conn *conn, enum close_reason rea
 		conn_cut_off(conns, conn, other);
 	else if (other && !(conn->flags & CONN_UPSTREAM))
 		conn_part(conns, conn);
+	else if (!other)
+		conn_give_up_server(conns, conn);
 	conn_set_state(conns, conn, CONN_CLOSING);
 }
 

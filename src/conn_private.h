@@ -34,6 +34,8 @@ struct conn *conn_enter_watched(struct conns *conns, int fd, const struct conn *
 	enum close_reason *ret_reason) MG_MUST_CHECK;
 /* Lets a client's server go, after what is still queued for it. */
 void conn_part(struct conns *conns, struct conn *client);
+/* A client is about to end: if it waits for a server, others are not to wait behind it. */
+void conn_give_up_server(struct conns *conns, struct conn *client);
 /* What is watched for, with these flags: EPOLLIN and so on. */
 uint32_t conn_wanted_events(uint8_t flags);
 /* Makes the epoll set agree with these flags, and keeps them. -ECONNRESET: it is closed. */

@@ -118,6 +118,22 @@ conn_ask_server(struct conns *conns, struct conn *client, int error)
 	conns->ask(conns->context, client, &question);
 }
 
+void
+conn_give_up_server(struct conns *conns, struct conn *client)
+{
+	const struct conn_question question = {.server = UPSTREAM_NONE, .gives_up = true};
+	struct conn_link *link = conn_link(conns, client);
+
+	if (client->state != CONN_OPEN || !conn_listener(conns, client)->service->relays ||
+		client->flags & CONN_UPSTREAM || link->other != 0)
+		return;
+	/* Or it had one, which has gone. */
+	if (!(link->flags & CONN_LINK_ASKED) && link->server != UPSTREAM_NONE)
+		return;
+	link->server = UPSTREAM_NONE;
+	conns->ask(conns->context, client, &question);
+}
+
 /* Tells the server who the client is, and whom it wanted. -ECONNRESET: both are closed. */
 static int
 conn_introduce(struct conns *conns, struct conn *client, struct conn *upstream)

@@ -63,9 +63,9 @@ struct control_handover {
 struct control_ask {
 	uint64_t id;
 	int32_t fd;
-	uint16_t server; /* that did not accept it; UPSTREAM_NONE: it had none */
-	uint8_t tries;   /* so many did not */
-	uint8_t pad;
+	uint16_t server;  /* that did not accept it; UPSTREAM_NONE: it had none */
+	uint8_t tries;    /* so many did not */
+	uint8_t gives_up; /* UNSERVED: it ends, and wants none any more; nothing is answered */
 	struct addr peer; /* IDENTIFIED: the client */
 	uint32_t error;   /* UNSERVED: errno of the connect; 0: there was none */
 };

@@ -39,6 +39,7 @@ worker_on_ask(void *context, const struct conn *conn, const struct conn_question
 		.fd = conn_fd(&worker->conns, conn),
 		.server = question->admission ? UPSTREAM_NONE : question->server,
 		.tries = question->tries,
+		.gives_up = question->gives_up,
 		.peer = question->peer,
 		.error = (uint32_t)question->error,
 	};

@@ -270,6 +270,26 @@ def test_who_says_nothing_behind_its_header_stops_nobody(gateway, echoes):
     server.wait_connections(0)
 
 
+def test_who_ends_while_it_waits_inside_stops_nobody(gateway, echoes):
+    """Though it does not answer the goodbye."""
+    server = echoes()
+    server.stop_listening()
+    settings = config(server, when_down="wait", retries=0, websocket={"close_timeout": "1m"})
+    one = gateway(settings)
+    with WebSocket(one.address("relay")) as silent:
+        wait_upstream(one, server, "connect_failures_total", lambda count: count > 0)
+        one.ok("DELETE", f"/connections/{one.connection_of(silent.sock)['id']}")
+        assert silent.receive_close() == (1008, "killed")
+        server.listen_again()
+        with WebSocket(one.address("relay")) as client:
+            client.send(b"hello")
+            assert read_messages(client, 5) == b"hello"
+            assert one.connection_of(silent.sock)["state"] == "closing"
+            assert wait_upstream(one, server, "connections", bool) == 1
+    one.wait_connections(0)
+    assert one.closed_counts() == {"killed": 1, "client_closed": 1}
+
+
 @pytest.mark.parametrize("queue", [False, True])
 def test_all_are_told_of_a_stop(gateway, queue):
     """Also who has a higher descriptor than its connection to its server, for which something waits."""
