@@ -396,6 +396,8 @@ void conn_connect(struct conns *conns, struct conn *client, uint16_t server);
 void conn_connect_failed(struct conns *conns, struct conn *upstream, int error);
 /* The number that the supervisor chose for it; UPSTREAM_NONE: none yet. */
 uint16_t conn_server(const struct conns *conns, const struct conn *client);
+/* There is one, and it still gets new clients. */
+bool conn_server_is_up(const struct conns *conns, const struct conn *client);
 /* It is a client that has no server, and does not wait for an answer. */
 bool conn_lacks_server(const struct conns *conns, const struct conn *conn);
 /* Nobody is there any more for whom a server would be: it has ended its side, and sent nothing that is

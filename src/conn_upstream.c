@@ -83,6 +83,14 @@ conn_server(const struct conns *conns, const struct conn *client)
 }
 
 bool
+conn_server_is_up(const struct conns *conns, const struct conn *client)
+{
+	uint16_t server = conn_server(conns, client);
+
+	return server != UPSTREAM_NONE && upstream_is_up(&conns->upstreams->items[server]);
+}
+
+bool
 conn_lacks_server(const struct conns *conns, const struct conn *conn)
 {
 	const struct conn_link *link = conn_link(conns, conn);

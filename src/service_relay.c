@@ -5,20 +5,16 @@
 
 #define RELAY_ASK_USEC 250000 /* how often a client that waits for a server asks for one */
 
-static void
-service_relay_lead(struct conns *conns, struct conn *conn, uint16_t server)
-{
-	if (server == UPSTREAM_NONE)
-		conn_ask_server(conns, conn, 0);
-	else
-		conn_connect(conns, conn, server);
-}
-
+/* Its server was chosen when the client came, and it may have taken its time for a handshake. */
 static void
 service_relay_open(struct conns *conns, struct conn *conn)
 {
-	if (conn_hold(conns, conn) == 0)
-		service_relay_lead(conns, conn, conn_server(conns, conn));
+	if (conn_hold(conns, conn) < 0)
+		return;
+	if (conn_server_is_up(conns, conn))
+		conn_connect(conns, conn, conn_server(conns, conn));
+	else
+		conn_ask_server(conns, conn, 0);
 }
 
 /* Without a server it asks again, as if for the first time. */

@@ -12,7 +12,7 @@ from gateway import stopped, wait_for
 from preloads import preloaded
 from proxy_headers import CLIENT, binary, line
 from relay_clients import SMALL_BUFFER, ends_with_reset, fill
-from servers import QUICK, Scripted, dead_target, relay, wait_upstream
+from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstream
 from streams import pattern
 from ws_client import (
     BINARY,
@@ -245,6 +245,49 @@ def test_a_goodbye_is_answered_though_the_server_does_not_read(gateway):
             assert client.receive_close() == (1008, "killed")
         one.wait_connections(0)
         assert one.closed_counts() == {"killed": 1}
+
+
+@pytest.mark.parametrize("how", ["disabled", "down", "removed"])
+def test_a_server_that_goes_before_the_handshake_is_not_taken(gateway, echoes, how):
+    """It was chosen when the client came. That is no failure, neither of it nor of a try."""
+    servers = {server.target: server for server in echoes("a", "b")}
+    one = gateway(config(*servers.values(), health=QUICK, retries=0))
+    with connect(one.address("relay")) as late:
+        one.wait_connections(1)
+        (gone,) = [name for name, item in upstreams(one).items() if item["connections"] == 1]
+        (other,) = servers.keys() - {gone}
+        if how == "disabled":
+            one.ok("POST", "/upstreams/disable", {"server": gone})
+        elif how == "down":
+            servers[gone].stop_listening()
+            wait_upstream(one, servers[gone], "state", "down")
+        else:
+            one.reload(listeners={"relay": {"upstream": {"servers": [other]}}})
+        late.sendall(handshake())
+        wait_upstream(one, servers[other], "connects_total", 1)
+        wait_upstream(one, servers[other], "connections", 1)
+        left = upstreams(one).get(gone)
+        assert bool(left) == (how != "removed")
+        keys = ("connections", "connects_total", "connect_failures_total")
+        assert not left or [left[key] for key in keys] == [0, 0, 0]
+        assert one.closed_counts() == {}
+
+
+def test_who_shakes_hands_when_its_server_is_disabled_waits_for_it(gateway, echoes):
+    server = echoes("a")[0]
+    one = gateway(config(server, when_down="wait"))
+    with connect(one.address("relay")) as late:
+        one.wait_connections(1)
+        one.ok("POST", "/upstreams/disable", {"server": server.target})
+        late.sendall(handshake())
+        with connect(one.address("relay")):
+            one.wait_listener("relay", "state", "no_server")
+            wait_upstream(one, server, "connections", 0)
+            assert upstreams(one)[server.target]["connects_total"] == 0
+            one.ok("POST", "/upstreams/enable", {"server": server.target})
+            wait_upstream(one, server, "connects_total", 1)
+            one.wait_connections(2)
+    one.wait_connections(0)
 
 
 def test_who_says_nothing_behind_its_header_stops_nobody(gateway, echoes):
