@@ -480,7 +480,8 @@ conn_hung_up(struct conns *conns, struct conn *conn)
 	if (error)
 		(void)conn_fail(conns, conn, error);
 	else if (!(conn->flags & (CONN_HELD | CONN_EOF)))
-		conn_close(conns, conn, CLOSE_CLIENT_CLOSED);
+		conn_close(conns, conn,
+			conn->state == CONN_CLOSING ? conn->close_reason : CLOSE_CLIENT_CLOSED);
 }
 
 bool

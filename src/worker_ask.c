@@ -53,7 +53,8 @@ worker_on_assign(struct worker *worker, const struct control_message *message)
 	for (unsigned i = 0; i < message->header.count; i++) {
 		struct conn *conn = conn_find(&worker->conns, assigns[i].fd, assigns[i].id);
 
-		if (!conn)
+		/* One that ends has its own reason, and its time. */
+		if (!conn || conn->state == CONN_CLOSING)
 			continue;
 		if (assigns[i].reason != CLOSE_NONE)
 			conn_end(&worker->conns, conn, assigns[i].reason);
