@@ -169,7 +169,8 @@ conn_count(struct conns *conns, const struct conn *conn, size_t n, enum metric m
 	if (conn->flags & CONN_UPSTREAM) {
 		uint16_t server = conns->links[conn_fd(conns, conn)].server;
 
-		metrics_add(&conns->slot->upstream[server][upstream_metric], n);
+		if (conn_keeps_server(conns, conn))
+			metrics_add(&conns->slot->upstream[server][upstream_metric], n);
 		return;
 	}
 	metrics_add(&conns->slot->value[metric], n);
@@ -340,7 +341,8 @@ conn_flushed(struct conns *conns, struct conn *conn)
 	conn->out = NULL;
 	conn_queue_changed(conns);
 	if (conn->state == CONN_CLOSING && !(conn->flags & CONN_LINGERS)) {
-		conn_close_sent(conns, conn);
+		if (conn_watch(conns, conn, conn->flags & (uint8_t)~CONN_WANTS_WRITE) == 0)
+			conn_close_sent(conns, conn);
 		return;
 	}
 	if (conn_watch(conns, conn, conn->flags & (uint8_t) ~(CONN_WANTS_WRITE | CONN_PAUSED)) < 0)

@@ -82,8 +82,9 @@ struct conn_known {
 struct conn_link {
 	uint32_t other;  /* the fd of the other side; 0: there is none */
 	uint16_t server; /* its number in struct upstreams, or UPSTREAM_NONE */
-	uint8_t tries;   /* how many servers did not accept this client */
-	uint8_t flags;   /* enum conn_link_flag */
+	/* How many servers did not accept this client; of an orphan: `users` of its server. */
+	uint8_t tries;
+	uint8_t flags; /* enum conn_link_flag */
 };
 
 enum conn_link_flag {

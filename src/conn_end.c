@@ -46,6 +46,7 @@ static void
 conn_cut_off(struct conns *conns, struct conn *client, struct conn *upstream)
 {
 	conn_unlink(conns, client, upstream);
+	conn_remember_server(conns, upstream);
 	conn_cut(conns, upstream, CLOSE_CLIENT_RESET, false);
 }
 
@@ -70,6 +71,7 @@ conn_part(struct conns *conns, struct conn *client)
 		return;
 	}
 	conn_unlink(conns, client, upstream);
+	conn_remember_server(conns, upstream);
 	if (upstream->state != CONN_OPEN)
 		conn_free(conns, upstream);
 	else if (upstream->flags & CONN_EOF || conn_is_quiet(conns, upstream))
@@ -160,7 +162,7 @@ conn_end(struct conns *conns, struct conn *conn, enum close_reason reason)
 
 	/* Its header was good, so that it will understand an answer. */
 	if (conn->state == CONN_PROXY && conn->flags & CONN_HELD && proto->shakes_hands)
-		conn_set_state(conns, conn, CONN_HANDSHAKE);
+		conn_proxy_skip(conns, conn);
 	if (conn->state != CONN_CLOSING && conn->state != CONN_PROXY && proto->end)
 		proto->end(conns, conn, reason);
 	else
@@ -305,6 +307,8 @@ conn_break_up(struct conns *conns, struct conn *conn, enum close_reason reason, 
 	if (other->generation != generation)
 		return;
 	conn_unlink(conns, conn, other);
+	if (!upstream)
+		conn_remember_server(conns, other);
 	conn_free(conns, conn);
 	if (!upstream)
 		conns->closed(conns->context, id, reason);

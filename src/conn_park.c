@@ -79,6 +79,8 @@ conn_park_link(const struct conns *conns, const struct conn *conn, struct parkfi
 	if (!conn_listener(conns, conn)->service->relays)
 		return;
 	record->server = link->server;
+	if (conn_is_orphan(conn) && !conn_keeps_server(conns, conn))
+		record->server = UPSTREAM_NONE;
 	record->tries = link->tries;
 	record->more_flags |= PARKFILE_RELAYED;
 	if (link->flags & CONN_LINK_EOF_FIRST)
@@ -282,6 +284,7 @@ conn_restore_orphan(struct conns *conns, int fd, const struct parkfile_record *r
 		return;
 	conn->close_reason = record->reason;
 	conns->links[fd] = conn_link_as_parked(record, server);
+	conn_remember_server(conns, conn);
 	if (conn_restore_queues(conns, conn, record, waiting) < 0)
 		conn_close(conns, conn, CLOSE_NO_MEMORY);
 	else

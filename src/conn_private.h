@@ -21,6 +21,29 @@ conn_unlink(const struct conns *conns, const struct conn *a, const struct conn *
 	conn_link(conns, a)->other = conn_link(conns, b)->other = 0;
 }
 
+/* An orphan is on no books, and the number of its server may become another one's. */
+static inline void
+conn_remember_server(const struct conns *conns, const struct conn *orphan)
+{
+	struct conn_link *link = conn_link(conns, orphan);
+
+	link->tries =
+		link->server == UPSTREAM_NONE ? 0 : conns->upstreams->items[link->server].users;
+}
+
+/* Is the number of its server still that server's? */
+static inline bool
+conn_keeps_server(const struct conns *conns, const struct conn *upstream)
+{
+	const struct conn_link *link = conn_link(conns, upstream);
+	const struct upstream *server;
+
+	if (link->server == UPSTREAM_NONE)
+		return false;
+	server = &conns->upstreams->items[link->server];
+	return link->other != 0 || (server->in_use && server->users == link->tries);
+}
+
 /* The sole change of state. */
 void conn_set_state(struct conns *conns, struct conn *conn, enum conn_state state);
 /* The bytes that wait in this worker have become more or fewer. */
@@ -79,9 +102,10 @@ void conn_mark_bulk(struct conns *conns, struct conn *conn);
 bool conn_on_ready(void *context, int fd, uint32_t generation, uint32_t events);
 /* The address at the other end of the socket. */
 struct addr conn_socket_peer(const struct conns *conns, const struct conn *conn);
-/* In conn_proxy.c: bytes came; it may come in; it was restored. */
+/* In conn_proxy.c: bytes came; it may come in; it is to end, and may be told why; it was restored. */
 void conn_proxy_input(struct conns *conns, struct conn *conn, const uint8_t *data, size_t length);
 void conn_proxy_assigned(struct conns *conns, struct conn *conn, uint16_t server);
+void conn_proxy_skip(struct conns *conns, struct conn *conn);
 void conn_proxy_restored(struct conns *conns, struct conn *conn);
 /* Gives service and protocol one call each if a moment of theirs has passed since then. */
 void conn_catch_up(struct conns *conns, struct conn *conn, uint64_t since_usec);

@@ -98,6 +98,16 @@ conn_proxy_assigned(struct conns *conns, struct conn *conn, uint16_t server)
 }
 
 void
+conn_proxy_skip(struct conns *conns, struct conn *conn)
+{
+	struct proxy_header header;
+
+	if (conn_proxy_parse(conn, &header) > 0 && header.source.family != ADDR_NONE)
+		conns->proxied[conn_fd(conns, conn)] = header;
+	conn_set_state(conns, conn, CONN_HANDSHAKE);
+}
+
+void
 conn_proxy_restored(struct conns *conns, struct conn *conn)
 {
 	if (conn->in)

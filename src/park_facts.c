@@ -269,9 +269,12 @@ park_facts_enter_server(const json_t *json, const struct conf *conf, struct upst
 		return UPSTREAM_NONE;
 	number = upstreams_restore(upstreams, (unsigned)(found - conf->listeners), name,
 		&parsed.address, json_is_true(json_object_get(json, "wanted")));
-	if (number != UPSTREAM_NONE && json_is_true(json_object_get(json, "disabled")))
-		upstreams_set_disabled(upstreams, number, true,
-			json_is_true(json_object_get(json, "name_disabled")));
+	/* Its clients are not counted yet: whether it stays is decided later. */
+	if (number != UPSTREAM_NONE && json_is_true(json_object_get(json, "disabled"))) {
+		upstreams->items[number].disabled = true;
+		upstreams->items[number].name_disabled |=
+			json_is_true(json_object_get(json, "name_disabled"));
+	}
 	return number;
 }
 

@@ -127,20 +127,24 @@ supervisor_add_upstream_problems(const struct supervisor *supervisor, json_t *li
 static void
 supervisor_add_family_warnings(const struct supervisor *supervisor, json_t *list)
 {
-	for (unsigned i = 0; i < UPSTREAM_MAX; i++) {
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < UPSTREAM_MAX && n < SERVER_WARNINGS_MAX; i++) {
 		const struct upstream *upstream = &supervisor->upstreams->items[i];
 		const struct upstream_sources *sources =
 			&supervisor->upstream_watch.check.policies[upstream->listener].sources;
 		char server[UPSTREAM_LABEL_MAX];
 
-		if (upstream->in_use && upstream->wanted && !upstream->unresolved &&
-			!upstream_sources_suit(sources, &upstream->address))
-			json_array_append_new(list,
-				json_sprintf("listener %s: connections to %s come from an address "
-					     "of the kernel's choice: upstream.source_addresses "
-					     "has none of its family",
-					supervisor_listener_name(supervisor, upstream),
-					upstream_label(upstream, server)));
+		if (!upstream->in_use || !upstream->wanted || upstream->unresolved ||
+			upstream_sources_suit(sources, &upstream->address))
+			continue;
+		n++;
+		json_array_append_new(
+			list, json_sprintf("listener %s: connections to %s come from an address "
+					   "of the kernel's choice: upstream.source_addresses "
+					   "has none of its family",
+				      supervisor_listener_name(supervisor, upstream),
+				      upstream_label(upstream, server)));
 	}
 }
 

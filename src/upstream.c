@@ -101,13 +101,16 @@ upstreams_add(struct upstreams *upstreams, unsigned listener, const char *name,
 {
 	struct upstream *upstream = upstreams->items;
 	uint16_t number = 0;
+	uint8_t users;
 
 	while (number < UPSTREAM_MAX && upstream[number].in_use)
 		number++;
 	if (number == UPSTREAM_MAX)
 		return UPSTREAM_NONE;
 	upstream += number;
+	users = upstream->users;
 	memset(upstream, 0, sizeof(*upstream));
+	upstream->users = (uint8_t)(users + 1);
 	upstream->in_use = upstream->named = true;
 	upstream->unresolved = address->length == 0;
 	upstream->listener = (uint8_t)listener;

@@ -43,6 +43,7 @@ struct upstream {
 	bool name_disabled; /* by its name: what that gets is disabled as well */
 	bool down;          /* by its health */
 	uint8_t listener;
+	uint8_t users;        /* counts the servers that have had this place */
 	uint32_t connections; /* under way to it or open */
 	uint64_t hash;        /* of its address */
 	uint64_t failed_usec; /* when connecting last failed, no good check since; 0: never */

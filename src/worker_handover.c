@@ -52,7 +52,7 @@ worker_restore_orphan(struct worker *worker, const struct worker_parked *parked,
 	struct parkfile_record record = worker_parked(parked, parked->index);
 	const struct conns *conns = &worker->conns;
 
-	if (parked->listener == PARK_FACTS_UNKNOWN || parked->server == UPSTREAM_NONE ||
+	if (parked->listener == PARK_FACTS_UNKNOWN ||
 		!conns->listeners[parked->listener].service->relays) {
 		reset_on_close(fd);
 		(void)close(fd);

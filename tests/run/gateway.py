@@ -115,6 +115,13 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def check_calm(pid, seconds=1.0, share=0.15):
+    """The process uses little CPU time for so long."""
+    before = cpu_seconds(pid)
+    time.sleep(seconds)
+    assert cpu_seconds(pid) - before < share * seconds
+
+
 class Gateway:
     """
     One millgated with a directory of its own.

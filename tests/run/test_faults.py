@@ -11,7 +11,7 @@ import pytest
 
 from another_user import AS_ANOTHER, AS_ROOT
 from clients import Crowd, connect, read_exactly, reset
-from gateway import cpu_seconds, process_runs, stopped, wait_for
+from gateway import check_calm, process_runs, stopped, wait_for
 
 RESERVED = 32  # descriptors of a worker that are not for connections (TUNE_RESERVED_FDS)
 
@@ -41,13 +41,6 @@ def clients_of_worker(gateway, crowd, worker):
     wait_for(lambda: {item["state"] for item in gateway.connections()}, {"open"})
     peers = {item["peer"] for item in gateway.connections(f"worker={worker}&limit=1000")}
     return [client for client in crowd.clients if client.peer in peers]
-
-
-def check_calm(pid, seconds=1.0, share=0.15):
-    """The process uses little CPU time for so long."""
-    before = cpu_seconds(pid)
-    time.sleep(seconds)
-    assert cpu_seconds(pid) - before < share * seconds
 
 
 # Descriptors run out.

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from clients import connect, half_close, is_closed, read_all, reset
-from gateway import DEADLINE, wait_for
+from gateway import DEADLINE, check_calm, wait_for
 from proxy_headers import line
 from relay_clients import SMALL_BUFFER, ends_with_reset, fill, read_pattern
 from servers import QUICK, Scripted, dead_target, relay, upstreams, wait_upstream
@@ -173,6 +173,30 @@ def test_who_reads_slowly_but_steadily_gets_all(gateway):
                 got += len(data)
                 last = data
         assert got > 1500000 and b"upstream_closed" in last
+
+
+# While it is waited until all is acknowledged before a reset, a worker has nothing to do.
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_worker_is_calm_while_a_cut_side_takes_the_rest(gateway, who):
+    with Scripted(receive_buffer=SMALL_BUFFER) as server:
+        one = gateway(relay(server, workers=1))
+        client = connect(one.address("relay"), receive_buffer=SMALL_BUFFER)
+        with client, server.accept() as behind:
+            goes, stays = (client, behind) if who == "client" else (behind, client)
+            fill(goes)
+            reset(goes)
+            got = 0
+            while one.metric("queued_bytes_current") > 0:
+                got += len(stays.recv(65536))
+            if who == "client":
+                sent = upstreams(one)[server.target]["bytes_sent_total"]
+            else:
+                sent = one.metric("bytes_sent_total")
+            while sent - got > 1000000:
+                got += len(stays.recv(65536))
+            check_calm(one.worker_pids()[0])
 
 
 # Descriptors of servers whose clients have gone.

@@ -329,6 +329,27 @@ def test_an_address_that_is_disabled_stays_so_when_its_name_has_it_again(
     assert listed(one) == {"127.0.0.2", "127.0.0.3"}
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disabled_name_moves_on_with_clients_on_the_old_address(gateway, names, hosts, workers):
+    port, (first, _) = hosts(2)
+    names.tell(NAME, "127.0.0.2")
+    one = gateway(config(names, f"{NAME}:{port}", workers=workers, **OFTEN))
+    wait_for(lambda: listed(one), {"127.0.0.2"})
+    with connect(one.address("relay")) as client:
+        assert greeting(client) == "127.0.0.2"
+        one.ok("POST", "/upstreams/disable", {"server": f"{NAME}:{port}"})
+        names.tell(NAME, "127.0.0.3")
+        wait_for(lambda: len(upstreams(one)), 2)
+        one.ok("POST", "/upgrade")
+        one.wait_log(r"ready: (.*\n)+.*ready: ")
+        states = {item["state"] for item in upstreams(one).values()}
+        assert states == {"disabled"} and upstreams(one)[first.target]["connections"] == 1
+        client.sendall(b"still here")
+        assert read_exactly(client, 10) == b"still here"
+    wait_for(lambda: len(upstreams(one)), 1)
+    assert one.closed_counts() == {"client_closed": 1}
+
+
 def test_an_address_that_is_enabled_when_its_name_has_it_no_more_is_gone(gateway, names, hosts):
     port, (first, _) = hosts(2)
     names.tell(NAME, "127.0.0.2")

@@ -9,7 +9,14 @@ import pytest
 from clients import connect, half_close, is_closed, read_all, read_exactly, reset
 from gateway import wait_for
 from proxy_headers import CLIENT, WANTED, binary, line
-from relay_clients import SMALL_BUFFER, Guests, ends_with_reset, fill, read_pattern
+from relay_clients import (
+    SMALL_BUFFER,
+    Guests,
+    ends_with_reset,
+    fill,
+    greeting,
+    read_pattern,
+)
 from servers import QUICK, Scripted, relay, upstreams, wait_upstream
 from streams import Streams
 from ws_client import WebSocket
@@ -166,6 +173,16 @@ def test_a_reset_that_waits_behind_a_queue(restarts, scripted):
 # connection is handed over anew.
 
 
+def send_whole_messages(gateway, client):
+    """Until something waits in a queue; returns how many bytes they were."""
+    count = 0
+    while gateway.metric("queued_bytes_current") == 0:
+        client.send(bytes(10000))
+        count += 1
+        gateway.wait_listener("relay", "messages_received_total", count)
+    return 10000 * count
+
+
 def restart_with(restarts, workers):
     restarts.gateway.config["workers"] = workers
     restarts.gateway.write_config()
@@ -177,17 +194,13 @@ def test_a_server_gets_what_waits_when_its_client_has_gone(restarts, workers):
     with Scripted(receive_buffer=SMALL_BUFFER) as server:
         gateway = restarts.start(relay(server, workers=2, listener={"protocol": "websocket"}))
         with WebSocket(restarts.address) as client, server.accept() as behind:
-            count = 0
-            while gateway.metric("queued_bytes_current") == 0:  # whole messages only
-                client.send(bytes(10000))
-                count += 1
-                gateway.wait_listener("relay", "messages_received_total", count)
+            volume = send_whole_messages(gateway, client)
             gateway.ok("DELETE", f"/connections/{gateway.connection_of(client.sock)['id']}")
             assert client.receive_close() == (1008, "killed")
             gateway.wait_connections(0)
             queued = gateway.metric("queued_bytes_current")
             sent = upstreams(gateway)[server.target]["bytes_sent_total"]
-            assert queued > 0 and sent + queued == 10000 * count
+            assert queued > 0 and sent + queued == volume
             with connect(restarts.address):  # one more, who is in a file beside it
                 gateway.wait_connections(1)
                 for count in (workers, 2):
@@ -197,6 +210,47 @@ def test_a_server_gets_what_waits_when_its_client_has_gone(restarts, workers):
         gateway.wait_metric("queued_bytes_current", 0)
         assert upstreams(gateway)[server.target]["bytes_sent_total"] == sent + queued
         gateway.wait_closed("killed", 1)
+
+
+def test_who_is_left_on_a_server_that_was_disabled_and_taken_out(restarts, echoes):
+    """The order in which a server is replaced."""
+    stays, goes = echoes("stays", "goes")
+    gateway = restarts.start(relay(stays, goes, balance="round_robin", workers=2))
+    with connect(restarts.address) as first, connect(restarts.address) as second:
+        led = {greeting(client): client for client in (first, second)}
+        gateway.ok("POST", "/upstreams/disable", {"server": goes.target})
+        gateway.reload(listeners={"relay": {"upstream": {"servers": [stays.target]}}})
+        for _ in range(2):
+            restarts.restart()
+            found = upstreams(gateway)
+            assert [found[server.target]["connections"] for server in (stays, goes)] == [1, 1]
+            assert found[goes.target]["state"] == "gone"
+            for client in led.values():
+                client.sendall(b"still here")
+                assert read_exactly(client, 10) == b"still here"
+        led["goes"].close()
+        wait_for(lambda: goes.target in upstreams(gateway), False, what="it is there")
+
+
+@pytest.mark.parametrize("where", ["nowhere", "another"])
+def test_a_server_that_was_taken_out_gets_what_waits_for_it(restarts, where):
+    """Its number may be another one's by then, which gets none of its counters."""
+    with Scripted(receive_buffer=SMALL_BUFFER) as server, Scripted() as other:
+        first = [server, other] if where == "nowhere" else [server]
+        gateway = restarts.start(relay(*first, workers=1, listener={"protocol": "websocket"}))
+        with WebSocket(restarts.address) as client, server.accept() as behind:
+            sent = send_whole_messages(gateway, client)
+            gateway.ok("DELETE", f"/connections/{gateway.connection_of(client.sock)['id']}")
+            assert client.receive_close() == (1008, "killed")
+            gateway.wait_connections(0)
+            gateway.reload(listeners={"relay": {"upstream": {"servers": [other.target]}}})
+            assert set(upstreams(gateway)) == {other.target}
+            for _ in range(2):
+                restarts.restart()
+                assert gateway.metric("orphans_current") == 1
+            assert read_all(behind) == bytes(sent)
+        gateway.wait_metric("orphans_current", 0)
+        assert upstreams(gateway)[other.target]["bytes_sent_total"] == 0
 
 
 @pytest.mark.parametrize("workers", [2, 3])
