@@ -382,7 +382,7 @@ def crowd(server, connections, *arguments):
         try:
             wait_until("the clients are up", lambda: ready.exists() or process.poll() is not None)
             if not ready.exists() or f"up {connections} failed 0" not in ready.read_text():
-                raise BenchError("not all clients could connect")
+                raise BenchError(f"{server.name}: not all of {connections} clients could connect")
             yield process
         finally:
             process.terminate()
