@@ -197,7 +197,8 @@ ctl_view_state_style(const char *state)
 		const char *state;
 		enum ctl_style style;
 	} styles[] = {{"accepting", CTL_GOOD}, {"up", CTL_GOOD}, {"full", CTL_BAD},
-		{"no_server", CTL_BAD}, {"down", CTL_BAD}, {"paused", CTL_BAD}};
+		{"no_server", CTL_BAD}, {"down", CTL_BAD}, {"unresolved", CTL_BAD},
+		{"paused", CTL_BAD}};
 	size_t i;
 
 	for (i = 0; i < sizeof(styles) / sizeof(*styles); i++)
@@ -235,13 +236,15 @@ ctl_view_upstreams(struct ctl_text *text, const json_t *upstreams, unsigned max)
 	ctl_table_init(&table, columns, sizeof(columns) / sizeof(*columns));
 	json_array_foreach(upstreams, i, upstream) {
 		const char *state = ctl_json_text(upstream, "state");
+		const char *address = ctl_json_text(upstream, "address");
 		double limit = ctl_json_real(upstream, "max_connections");
 		double failed = ctl_json_real(upstream, "connect_failures_total");
 
 		if (i == max)
 			break;
 		ctl_table_add(&table, CTL_BOLD, "%s", ctl_json_text(upstream, "name"));
-		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_json_text(upstream, "address"));
+		/* A name may have none yet. */
+		ctl_table_add(&table, CTL_PLAIN, "%s", address[0] != '\0' ? address : "-");
 		ctl_table_add(&table, CTL_PLAIN, "%s", ctl_json_text(upstream, "listener"));
 		ctl_table_add(&table, ctl_view_state_style(state), "%s", state);
 		ctl_table_add(&table, CTL_PLAIN, "%s",

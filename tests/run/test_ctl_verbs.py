@@ -344,6 +344,9 @@ def test_upstreams(gateway):
     disabled = r"^app\.example:9000 +unix:/run/app\.sock +public +disabled +1 +500 "
     assert re.search(disabled, out, re.M)
     assert json.loads(run(gateway, "--json", "upstreams")[0]) == {"upstreams": UPSTREAMS}
+    gateway.stats["upstreams"] = [{**UPSTREAMS[0], "address": "", "state": "unresolved"}]
+    out, _ = run(gateway, "upstreams")
+    assert re.search(r"^app\.example:9000 +- +public +unresolved ", out, re.M)
 
 
 @pytest.mark.parametrize("what", ["disable", "enable"])
