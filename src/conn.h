@@ -63,8 +63,7 @@ struct conn {
 	uint8_t state;        /* enum conn_state */
 	uint8_t flags;        /* enum conn_flag */
 	uint8_t close_reason; /* while CONN_CLOSING */
-	uint32_t
-		unacked; /* while CONN_CLOSING: bytes under way when there was last some progress */
+	uint32_t unacked;     /* while CONN_CLOSING: under way at the last progress, bytes */
 	uint8_t proto[CONN_PROTO_BYTES]; /* for the protocol; zeroed before its first call */
 };
 
